@@ -19,7 +19,7 @@ pub(crate) enum Disposition {
     /// Stored in the dead-letter queue because it could not be decoded. The message is deleted.
     Undecodable,
     /// Returned to the queue without having been started; hidden like the earlier message of its group, if that was
-    /// returned, or as long as another invocation has its lease.
+    /// returned, or as long as another delivery of it has the lease.
     Returned(Option<Duration>),
     /// Not stored in the dead-letter queue: returned to the queue, hidden for this delay.
     RejectFailed(Duration),
@@ -43,9 +43,10 @@ impl Disposition {
     /// Returns whether the message is handled, now or before.
     pub(crate) fn is_handled(self) -> bool {
         match self {
+            Self::Done => true,
             #[cfg(feature = "idempotency")]
             Self::Duplicate => true,
-            disposition => disposition == Self::Done,
+            _ => false,
         }
     }
 
@@ -59,7 +60,9 @@ impl Disposition {
         match self {
             Self::Retry(delay) | Self::RejectFailed(delay) => Some(delay),
             Self::Returned(delay) => delay,
-            _ => None,
+            Self::Done | Self::Rejected | Self::Undecodable => None,
+            #[cfg(feature = "idempotency")]
+            Self::Duplicate => None,
         }
     }
 }

@@ -17,8 +17,8 @@ const POLICY: &str = "IdempotencyPolicy";
 const CONSUMER_POLICY: &str = "ConsumerIdempotencyPolicy";
 
 const TABLE_LINES: &str = "\
-# Idempotency keys and rate limits, as hashes and without payloads: of the routes with `store: dynamodb` (openapi.yaml), and of
-# the messages that the consumer handles once.
+# Idempotency keys and rate limits, as hashes and without payloads: of the routes with `store: dynamodb` (openapi.yaml),
+# and of the messages that the consumer handles once.
 IdempotencyTable:
   Type: AWS::DynamoDB::Table
   Properties:
