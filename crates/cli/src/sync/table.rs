@@ -53,23 +53,24 @@ pub(super) fn with_table(
     let mut additions = Additions::to(file, text, changes)?;
     let ingress = contract.first_with_store().map(|_| additions.ingress());
     let consumers = if consumer_has_store { additions.consumers(VARIABLE)? } else { Vec::new() };
-    let of_policies = [(POLICY, ingress.into_iter().collect::<Vec<_>>()), (CONSUMER_POLICY, consumers)];
-    let mut is_changed = false;
-    for (policy, functions) in of_policies {
-        // A variable that is set names a table of the user's.
-        let unset = functions.iter().map(String::as_str).filter(|function| !additions.has_variable(function, VARIABLE));
-        let unset: Vec<_> = unset.collect();
-        if unset.is_empty() {
-            continue;
-        }
-        is_changed = true;
-        additions.resource(TABLE, TABLE_LINES)?;
-        additions.policy(policy, "idempotency-keys", &unset, STATEMENT)?;
-        for function in unset {
+    // A variable that is set names a table of the user's.
+    let is_unset = |function: &String| !additions.has_variable(function, VARIABLE);
+    let needs = [
+        (POLICY, ingress.into_iter().filter(is_unset).collect::<Vec<_>>()),
+        (CONSUMER_POLICY, consumers.into_iter().filter(is_unset).collect()),
+    ];
+    if needs.iter().all(|(_, functions)| functions.is_empty()) {
+        return Ok(None);
+    }
+    additions.resource(TABLE, TABLE_LINES)?;
+    for (policy, functions) in needs.iter().filter(|(_, functions)| !functions.is_empty()) {
+        let functions: Vec<&str> = functions.iter().map(String::as_str).collect();
+        additions.policy(policy, "idempotency-keys", &functions, STATEMENT)?;
+        for function in functions {
             additions.variable(function, VARIABLE, TABLE)?;
         }
     }
-    Ok(is_changed.then(|| additions.finish()))
+    Ok(Some(additions.finish()))
 }
 
 #[cfg(test)]
@@ -123,6 +124,9 @@ mod tests {
         let of_both = with_table("t.yaml", &of_consumer, &with, true, &mut changes).unwrap().unwrap();
         assert_eq!(changes, ["+ IdempotencyPolicy", "+ IDEMPOTENCY_TABLE of IngressFunction"]);
         assert_eq!(of_both.matches("!Ref IdempotencyTable").count(), 2);
+        changes.clear();
+        let at_once = with_table("t.yaml", TEMPLATE, &with, true, &mut changes).unwrap().unwrap();
+        assert_eq!((changes.len(), at_once.matches("\n  IdempotencyTable:\n").count()), (5, 1), "{changes:?}");
     }
 
     #[test]
