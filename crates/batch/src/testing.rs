@@ -249,6 +249,29 @@ mod tests {
         assert_eq!(run(without_store, event).await.unwrap().failures().count(), 0, "records are in memory by default");
     }
 
+    #[cfg(feature = "idempotency")]
+    #[tokio::test]
+    async fn a_handler_that_completes_its_record_gets_a_lease() {
+        use std::time::SystemTime;
+
+        use sluicegate_idempotency::{Begun, Claim, MemoryStore, Store};
+
+        let store = MemoryStore::default();
+        let (now, deadline) = (SystemTime::now(), Instant::now() + DEADLINE_AFTER);
+        let (lease_until, keep_until) = (now + DEADLINE_AFTER, now + 2 * DEADLINE_AFTER);
+        let claim = Claim { key: "k", fingerprint: "f", now, lease_until, keep_until };
+        let Ok(Begun::New(lease)) = store.begin(&claim, deadline).await else { panic!("the store is empty") };
+        let delivery = json("order.placed", "{}").unwrap().lease(lease.clone());
+        let own = store.clone();
+        let handler = move |delivery: Arc<Delivery>| {
+            let store = own.clone();
+            async move { store.complete(delivery.lease().unwrap(), "reserved", delivery.deadline()).await }
+        };
+        assert_eq!(delivery.call(handler).await, Outcome::Done);
+        assert!(lease.is_completed(), "clones are the same lease");
+        assert_eq!(store.begin(&claim, deadline).await, Ok(Begun::Completed { result: "reserved".to_owned() }));
+    }
+
     /// No copy of a duplicate is published, so no broker is needed.
     #[cfg(all(feature = "idempotency", feature = "rabbitmq"))]
     #[tokio::test]
