@@ -17,6 +17,7 @@
 mod account;
 mod commands;
 mod complete;
+mod consumer;
 mod cost;
 mod develop;
 mod links;

@@ -1,5 +1,7 @@
 //! One suite for the stores of idempotency keys and rate limits: in memory, and DynamoDB as the local stack embeds it.
 
+mod consumer;
+
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
@@ -158,19 +160,27 @@ async fn rate_limits(store: &impl RateLimitStore) {
 }
 
 fn environment(endpoint: &str) -> AwsEnvironment {
-    let lookup = |name: &str| match name {
+    AwsEnvironment::read(|name| variable(endpoint, name)).unwrap()
+}
+
+fn variable(endpoint: &str, name: &str) -> Option<String> {
+    match name {
         "AWS_ENDPOINT_URL" => Some(endpoint.to_owned()),
         "AWS_REGION" => Some("us-east-1".to_owned()),
         "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("test".to_owned()),
         _ => None,
-    };
-    AwsEnvironment::read(lookup).unwrap()
+    }
 }
 
 /// Returns a store with a new table at this endpoint.
 async fn dynamodb(endpoint: &str) -> DynamoDbStore {
-    let (environment, table) = (environment(endpoint), unique("keys", ""));
-    let service = AwsService::new(&environment, Service::DynamoDb);
+    DynamoDbStore::new(&environment(endpoint), table(endpoint).await)
+}
+
+/// Creates a table of keys, and returns its name.
+async fn table(endpoint: &str) -> String {
+    let table = unique("keys", "");
+    let service = AwsService::new(&environment(endpoint), Service::DynamoDb);
     let input = json!({
         "TableName": table,
         "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
@@ -179,7 +189,7 @@ async fn dynamodb(endpoint: &str) -> DynamoDbStore {
     });
     let target = "DynamoDB_20120810.CreateTable";
     service.call(target, input.to_string(), None, deadline(), &Progress::default()).await.unwrap();
-    DynamoDbStore::new(&environment, table)
+    table
 }
 
 #[tokio::test]
@@ -204,9 +214,7 @@ async fn a_lost_answer_to_a_claim_does_not_block_its_key() {
     // The first answer is lost on the way, so the client repeats the write, whose condition then fails.
     let endpoint = emulator().await;
     let proxy = lossy(&endpoint).await;
-    let store = dynamodb(&endpoint).await;
-    let table = format!("{store:?}").split('"').find(|part| part.starts_with("keys-")).unwrap().to_owned();
-    let suite = Suite::new(DynamoDbStore::new(&environment(&proxy), table));
+    let suite = Suite::new(DynamoDbStore::new(&environment(&proxy), table(&endpoint).await));
     let lease = suite.lease("k", "f").await;
     suite.complete(&lease, "r").await.unwrap();
     assert_eq!(suite.begin("k", "f").await, Begun::Completed { result: "r".to_owned() });

@@ -10,6 +10,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sluicegate_sam::{Settings, StackPlan};
 
+use crate::support::prometheus::Page;
+use crate::support::service::Service;
 use crate::support::stack::{Stack, steps};
 use crate::support::{cargo, like_a_shell, project, project::Project, root};
 
@@ -43,6 +45,12 @@ fn run(folder: &Path, program: &str, arguments: &str) -> String {
 }
 
 const CONTRACT: &str = "my-api/functions/ingress/openapi.yaml";
+const CONSUMER: &str = "my-api/functions/consumer/src/main.rs";
+const CONSUMER_MANIFEST: &str = "my-api/functions/consumer/Cargo.toml";
+/// The start of the consumer's dependency on the runtime.
+const BATCH: &str = "sluicegate-batch = { workspace = true, features = [";
+/// What the consumer handles once.
+const RULE: &str = ".idempotency_for(\"hooks.*\", sluicegate_batch::IdempotencyRule::default())";
 /// The line of a route's key.
 const KEY: &str = "          key: '{header.idempotency-key}'\n";
 /// A schema with arrays, nested objects, optional members, and one without a type. The schema of `add route` follows
@@ -75,7 +83,7 @@ async fn a_new_project_takes_a_route_and_a_handler_passes_its_tests_and_runs() {
         "check",
         "sync --check",
         "add route 'POST /invoices' --type invoice.submitted --queue invoices",
-        // The routes keep their keys in a store, for which sync writes the table and the feature.
+        // The routes keep their keys in a store, and so does the consumer: sync writes the table and the features.
         "sync",
         "sync --check",
         // A handler of each kind: of an event with a schema, of one without, and of bytes.
@@ -84,18 +92,14 @@ async fn a_new_project_takes_a_route_and_a_handler_passes_its_tests_and_runs() {
         "add handler 'hooks.*' --bytes",
     ] {
         if line == "sync" {
-            let contract = project.text(CONTRACT);
-            let stored = contract.replace(KEY, &format!("{KEY}          store: dynamodb\n"));
-            assert_ne!(stored, contract, "the routes have a store");
-            fs::write(project.path().join(CONTRACT), stored).expect("written");
+            edit(&project, CONTRACT, KEY, &format!("{KEY}          store: dynamodb\n"));
+            edit(&project, CONSUMER_MANIFEST, BATCH, &format!("{BATCH}\"dynamodb\", "));
             let (code, printed) = project.run("cd my-api && cargo sluicegate sync --check");
             assert!(code == 1 && printed.contains("+ IdempotencyTable"), "{printed}");
+            assert!(printed.contains("+ IDEMPOTENCY_TABLE of ConsumerFunction"), "{printed}");
         }
         if line.contains("handler invoice.submitted") {
-            let contract = project.text(CONTRACT);
-            let described = contract.replace("    InvoiceSubmitted:\n", INVOICE);
-            assert_ne!(described, contract, "the schema is replaced");
-            fs::write(project.path().join(CONTRACT), described).expect("written");
+            edit(&project, CONTRACT, "    InvoiceSubmitted:\n", INVOICE);
         }
         let printed = project.succeed(&format!("cd my-api && cargo sluicegate {line}"));
         assert!(!printed.contains("warning"), "{line}: {printed}");
@@ -112,6 +116,8 @@ async fn a_new_project_takes_a_route_and_a_handler_passes_its_tests_and_runs() {
     }
 
     let folder = project.path().join("my-api");
+    edit(&project, CONSUMER, "Consumer::builder()", &format!("Consumer::builder(){RULE}"));
+    run(&folder, "cargo", "fmt");
     assert_eq!(members(&folder), ["consumer", "ingress", "rabbitmq", "sluicegate"]);
     let tested = run(&folder, "tests/run", "");
     for part in [
@@ -154,7 +160,43 @@ async fn a_new_project_takes_a_route_and_a_handler_passes_its_tests_and_runs() {
             stack.printed().lines().any(is_handled).then_some(())
         })
         .await;
+    handles_a_message_once(&stack).await;
     stack.stop().await;
+}
+
+/// Replaces a text in a file of the project.
+fn edit(project: &Project, file: &str, from: &str, to: &str) {
+    let before = project.text(file);
+    let after = before.replace(from, to);
+    assert_ne!(after, before, "{file} has {from}");
+    fs::write(project.path().join(file), after).expect("written");
+}
+
+/// Sends a message with a rule, waits until it is done, sends it twice more, and waits for two duplicates.
+async fn handles_a_message_once(stack: &Stack) {
+    let queues = stack.http.get(format!("{}/queues", stack.admin)).send().await.expect("answered");
+    let queues: Value = queues.json().await.expect("JSON");
+    let names = queues["queues"].as_array().expect("queues").iter().filter(|queue| queue["dead_letters"] == false);
+    let queue = names.filter_map(|queue| queue["name"].as_str()).find(|name| name.contains("invoices"));
+    let queue = queue.expect("the queue of invoices");
+    let event = json!({ "specversion": "1.0", "id": "h-1", "source": "/hooks", "type": "hooks.called", "data": "x" });
+    let sqs = Service::at(&stack.aws);
+    let url = sqs.find(queue).await;
+    // The invoice is done too.
+    for (copies, done, duplicates) in [(1, 2.0, 0.0), (2, 2.0, 2.0)] {
+        for _ in 0..copies {
+            sqs.send(&url, &event.to_string()).await;
+        }
+        stack
+            .until(&format!("{done} messages are done and {duplicates} are duplicates"), WAY_TIME_MAX, async || {
+                let page = stack.http.get(format!("{}/metrics", stack.admin)).send().await.expect("answered");
+                let page = Page::read(&page.text().await.expect("text")).expect("a page");
+                let count =
+                    |outcome| page.sum("sluicegate_deliveries_total", &[("queue", queue), ("outcome", outcome)]);
+                (count("done") == done && count("duplicate") == duplicates).then_some(())
+            })
+            .await;
+    }
 }
 
 /// Returns the packages of the workspace in this folder.

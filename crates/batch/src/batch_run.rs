@@ -13,6 +13,8 @@ use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+#[cfg(feature = "idempotency")]
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -23,6 +25,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::deadlines::Deadlines;
 use crate::handlers::Handlers;
+#[cfg(feature = "idempotency")]
+use crate::idempotency::{Begin, Idempotency};
 use crate::report::Report;
 use crate::retry::RetryPolicies;
 use crate::settlement::{Disposition, Settlement, Tries};
@@ -35,6 +39,8 @@ use crate::{Delivery, Outcome};
 pub(crate) struct BatchRun<'a> {
     pub(crate) handlers: &'a Handlers,
     pub(crate) retries: &'a RetryPolicies,
+    #[cfg(feature = "idempotency")]
+    pub(crate) idempotency: Option<&'a Idempotency>,
     pub(crate) concurrency: usize,
     pub(crate) deadlines: Deadlines,
     pub(crate) report: Report<'a>,
@@ -110,9 +116,7 @@ impl<S: Source> RunningBatch<'_, S> {
     }
 
     fn return_untouched(&self, index: usize, delay: Option<Duration>, reason: &str) -> Settlement {
-        let disposition = Disposition::Returned(delay);
-        self.run.report.log(&self.messages[index], None, disposition, reason, None);
-        Settlement { disposition, handler: None, sent_unix_ms: self.source.sent_unix_ms(index, None) }
+        self.settled(index, None, Disposition::Returned(delay), reason, None)
     }
 
     /// Decodes, handles, settles and reports one message. `head` is true if it is the first of its group.
@@ -133,11 +137,16 @@ impl<S: Source> RunningBatch<'_, S> {
             Err(NotDecoded::NotFetched(error @ FetchError::Reject(_))) => {
                 (Outcome::Reject(error.to_string()), "", None)
             }
-            Ok(delivery) => {
-                let started = Instant::now();
-                let (outcome, cause) = self.call(delivery).await;
-                (outcome, cause, Some(started.elapsed()))
-            }
+            #[cfg(not(feature = "idempotency"))]
+            Ok(delivery) => self.call(delivery).await,
+            #[cfg(feature = "idempotency")]
+            Ok(delivery) => match self.begin(delivery).await {
+                Begin::Handle => self.call(delivery).await,
+                Begin::Refuse(outcome) => (outcome, "", None),
+                Begin::Settle(disposition, reason) => {
+                    return self.settled(index, Some(delivery.envelope()), disposition, reason, None);
+                }
+            },
         };
         let tries = match outcome {
             Outcome::Retry | Outcome::Failed(_) | Outcome::RetryAfter(_) => self.failed(index, message, head).await,
@@ -160,7 +169,23 @@ impl<S: Source> RunningBatch<'_, S> {
                 }
             },
         };
-        self.run.report.log(message, envelope, disposition, &reason, handler);
+        #[cfg(feature = "idempotency")]
+        if let (Some(idempotency), Ok(delivery)) = (self.run.idempotency, &decoded) {
+            idempotency.end(delivery, disposition, tries.last, self.run.deadlines.dead_letter_until).await;
+        }
+        self.settled(index, envelope, disposition, &reason, handler)
+    }
+
+    /// Reports a message that is settled.
+    fn settled(
+        &self,
+        index: usize,
+        envelope: Option<&Envelope>,
+        disposition: Disposition,
+        reason: &str,
+        handler: Option<Duration>,
+    ) -> Settlement {
+        self.run.report.log(&self.messages[index], envelope, disposition, reason, handler);
         Settlement { disposition, handler, sent_unix_ms: self.source.sent_unix_ms(index, envelope) }
     }
 
@@ -184,20 +209,33 @@ impl<S: Source> RunningBatch<'_, S> {
             queue: message.queue.to_owned(),
             message_attributes: self.source.message_attributes(index),
             deadline: self.run.deadlines.work_until,
+            #[cfg(feature = "idempotency")]
+            lease: OnceLock::new(),
         })
     }
 
-    /// Calls the handler. Returns the outcome, and its cause if the handler did not decide.
-    async fn call(&self, delivery: &Arc<Delivery>) -> (Outcome, &'static str) {
+    /// Claims the key of a message whose type has an idempotency rule.
+    #[cfg(feature = "idempotency")]
+    async fn begin(&self, delivery: &Delivery) -> Begin {
+        match self.run.idempotency {
+            Some(idempotency) => idempotency.begin(delivery, &self.run.deadlines).await,
+            None => Begin::Handle,
+        }
+    }
+
+    /// Calls the handler. Returns the outcome, its cause if the handler did not decide, and the time it took.
+    async fn call(&self, delivery: &Arc<Delivery>) -> (Outcome, &'static str, Option<Duration>) {
+        let started = Instant::now();
         // One async block, so that a panic is caught while the handler is called, polled or dropped. Unwinding is safe:
         // handlers are `Fn` and synchronize their own shared state.
         let deadline = self.run.deadlines.work_until;
         let work = async { timeout_at(deadline, self.run.handlers.call(Arc::clone(delivery))).await };
-        match AssertUnwindSafe(work).catch_unwind().await {
+        let (outcome, cause) = match AssertUnwindSafe(work).catch_unwind().await {
             Ok(Ok(outcome)) => (outcome, ""),
             Ok(Err(_)) => (Outcome::Retry, "the handler was cancelled at the deadline"),
             Err(_) => (Outcome::Retry, "the handler panicked"),
-        }
+        };
+        (outcome, cause, Some(started.elapsed()))
     }
 
     /// Counts a failure. If the source does not answer in time, the message is retried.

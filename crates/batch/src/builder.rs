@@ -28,6 +28,8 @@ impl Consumer {
             concurrency: CONCURRENCY_DEFAULT,
             deadline_margin: DEADLINE_MARGIN_DEFAULT,
             retries: RetryPolicies::default(),
+            #[cfg(feature = "idempotency")]
+            idempotency: crate::idempotency::Settings::default(),
             mistakes: Vec::new(),
             sources: source::Settings::default(),
         }
@@ -41,6 +43,8 @@ pub struct ConsumerBuilder {
     concurrency: usize,
     deadline_margin: Duration,
     pub(crate) retries: RetryPolicies,
+    #[cfg(feature = "idempotency")]
+    idempotency: crate::idempotency::Settings,
     mistakes: Vec<String>,
     sources: source::Settings,
 }
@@ -121,6 +125,22 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Handles each message of an event type once, or of every type with a prefix: patterns as for
+    /// [`ConsumerBuilder::on`]. See [`IdempotencyRule`](crate::IdempotencyRule).
+    #[cfg(feature = "idempotency")]
+    pub fn idempotency_for(mut self, pattern: &str, rule: crate::IdempotencyRule) -> Self {
+        self.idempotency.insert(pattern, rule, &mut self.mistakes);
+        self
+    }
+
+    /// Sets the store of idempotency keys, instead of the table in `IDEMPOTENCY_TABLE`. An `Arc` can be shared with
+    /// handlers, which then share its connections.
+    #[cfg(feature = "idempotency")]
+    pub fn store(mut self, store: impl Into<Arc<crate::AnyStore>>) -> Self {
+        self.idempotency.store = Some(store.into());
+        self
+    }
+
     /// Sets the configuration for SQS, instead of the one in the environment.
     #[cfg(feature = "sqs")]
     pub fn sdk_config(mut self, config: sluicegate_queue::sqs::SdkConfig) -> Self {
@@ -177,22 +197,25 @@ impl ConsumerBuilder {
     /// Points each service that is not configured at an address without a service, for [`testing`](crate::testing).
     pub(crate) fn without_services(mut self) -> Result<Self, ConsumerBuildError> {
         let mut mistakes = Vec::new();
+        #[cfg(feature = "idempotency")]
+        self.idempotency.without_service();
         self.sources.without_services(&mut mistakes);
         if mistakes.is_empty() { Ok(self) } else { Err(ConsumerBuildError(mistakes)) }
     }
 
     /// Creates the consumer. It connects and reads certificates in [`Consumer::run`], or when a message has to be
-    /// delayed or dead-lettered.
+    /// delayed or dead-lettered; with a table of idempotency keys, it reads certificates here.
     ///
     /// Settings that were not given come from the environment: the AWS variables as
     /// [`sluicegate_queue::sqs::sdk_config`] reads them, the broker from `RABBITMQ_URL` and its related variables,
     /// `RABBITMQ_RETRY_DELAYS`, `RABBITMQ_MAX_RECEIVE_COUNT`, `FIFO_MAX_RECEIVE_COUNT` and `PAYLOAD_BUCKET`. Without
     /// `RABBITMQ_URL`, RabbitMQ batches are refused. Metrics are written under the name in `AWS_LAMBDA_FUNCTION_NAME`,
-    /// which Lambda sets, or not at all.
+    /// which Lambda sets, or not at all. With the feature `dynamodb`, `IDEMPOTENCY_TABLE` names the table of the
+    /// idempotency rules, if there are any.
     ///
     /// # Errors
-    /// No handler, two handlers or retry policies for one pattern, a pattern that matches nothing, a concurrency of 0,
-    /// and every variable that is missing or wrong.
+    /// No handler, two handlers, retry policies or idempotency rules for one pattern, a pattern that matches nothing, a
+    /// concurrency of 0, a rule without a store, and every variable that is missing or wrong.
     pub fn build(mut self) -> Result<Consumer, ConsumerBuildError> {
         let mut mistakes = self.handlers.mistakes();
         mistakes.append(&mut self.mistakes);
@@ -203,6 +226,8 @@ impl ConsumerBuilder {
         {
             self.sources.sqs.accepts_raw = self.handlers.has_exact(source::sqs::envelope::RAW_TYPE);
         }
+        #[cfg(feature = "idempotency")]
+        let idempotency = self.idempotency.idempotency(environment, &mut mistakes);
         let sources = self.sources.sources(environment, &mut mistakes);
         let Some(sources) = sources.filter(|_| mistakes.is_empty()) else { return Err(ConsumerBuildError(mistakes)) };
         Ok(Consumer {
@@ -210,6 +235,8 @@ impl ConsumerBuilder {
             concurrency: self.concurrency,
             deadline_margin: self.deadline_margin,
             retries: self.retries,
+            #[cfg(feature = "idempotency")]
+            idempotency,
             emitter: Emitter::from_env(environment),
             sources,
         })

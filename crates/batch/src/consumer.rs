@@ -11,6 +11,8 @@ use crate::BatchResponse;
 use crate::batch_run::BatchRun;
 use crate::deadlines::Deadlines;
 use crate::handlers::Handlers;
+#[cfg(feature = "idempotency")]
+use crate::idempotency::Idempotency;
 use crate::report::Report;
 use crate::retry::RetryPolicies;
 use crate::source::Sources;
@@ -21,6 +23,9 @@ pub struct Consumer {
     pub(crate) concurrency: usize,
     pub(crate) deadline_margin: Duration,
     pub(crate) retries: RetryPolicies,
+    /// `None` if no type has a rule.
+    #[cfg(feature = "idempotency")]
+    pub(crate) idempotency: Option<Idempotency>,
     /// `None` if metrics are not written.
     pub(crate) emitter: Option<Emitter>,
     pub(crate) sources: Sources,
@@ -65,6 +70,14 @@ impl Consumer {
     /// Returns the rules for one batch.
     pub(crate) fn batch_run<'a>(&'a self, deadlines: Deadlines, report: Report<'a>) -> BatchRun<'a> {
         let Self { handlers, retries, concurrency, .. } = self;
-        BatchRun { handlers, retries, concurrency: *concurrency, deadlines, report }
+        BatchRun {
+            handlers,
+            retries,
+            #[cfg(feature = "idempotency")]
+            idempotency: self.idempotency.as_ref(),
+            concurrency: *concurrency,
+            deadlines,
+            report,
+        }
     }
 }

@@ -14,9 +14,24 @@ pub(crate) struct Deadlines {
     pub(crate) dead_letter_until: Instant,
     /// Settling ends. The time that remains is for the response.
     pub(crate) settle_until: Instant,
+    /// The function ends.
+    #[cfg(feature = "idempotency")]
+    pub(crate) function_until: Instant,
 }
 
 impl Deadlines {
+    /// Returns deadlines of a test: the function ends when settling does.
+    #[cfg(test)]
+    pub(crate) fn at(work_until: Instant, dead_letter_until: Instant, settle_until: Instant) -> Self {
+        Self {
+            work_until,
+            dead_letter_until,
+            settle_until,
+            #[cfg(feature = "idempotency")]
+            function_until: settle_until,
+        }
+    }
+
     /// Divides the time until `function_deadline`: the last `margin`, at most a quarter of all, is kept for settling.
     pub(crate) fn new(function_deadline: SystemTime, margin: Duration) -> Self {
         let now = Instant::now();
@@ -26,6 +41,8 @@ impl Deadlines {
             work_until: now + (left - margin),
             dead_letter_until: now + (left - margin / 2),
             settle_until: now + (left - margin / 4),
+            #[cfg(feature = "idempotency")]
+            function_until: now + left,
         }
     }
 }

@@ -1,8 +1,12 @@
 //! [`Delivery`]: one receive of a message.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "idempotency")]
+use std::sync::OnceLock;
 
 use sluicegate_envelope::Envelope;
+#[cfg(feature = "idempotency")]
+use sluicegate_idempotency::Lease;
 use tokio::time::Instant;
 
 /// A received message, as a handler gets it.
@@ -14,6 +18,8 @@ pub struct Delivery {
     pub(crate) group: Option<String>,
     pub(crate) message_attributes: BTreeMap<String, String>,
     pub(crate) deadline: Instant,
+    #[cfg(feature = "idempotency")]
+    pub(crate) lease: OnceLock<Lease>,
 }
 
 impl Delivery {
@@ -54,5 +60,14 @@ impl Delivery {
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    /// Returns the lease of a message with an [`IdempotencyRule`](crate::IdempotencyRule), with which a handler can
+    /// complete the record of the message in the transaction of its effect. `None` if the type has no rule, or if the
+    /// store failed and the rule is open then.
+    #[cfg(feature = "idempotency")]
+    #[must_use]
+    pub fn lease(&self) -> Option<&Lease> {
+        self.lease.get()
     }
 }

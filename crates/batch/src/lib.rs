@@ -27,7 +27,8 @@
 //! - A panic counts as a failure of its message. A handler is cancelled at [`Delivery::deadline`], which leaves time to
 //!   settle.
 //! - Messages of a FIFO group are handled one at a time and in order, and none after a failure of the group.
-//! - A message may be delivered more than once, so handlers must tolerate repeats.
+//! - A message may be delivered more than once, so handlers must tolerate repeats, or their types have an idempotency
+//!   rule.
 //!
 //! # Sources
 //!
@@ -52,6 +53,14 @@
 //! Client Libraries for Java and Python. The payload is fetched before the handler is called, at most 16 MiB, from the
 //! buckets that `PAYLOAD_BUCKET` names.
 //!
+//! # Idempotency
+//!
+//! With the feature `idempotency`, a type may have a rule (`ConsumerBuilder::idempotency_for`): its messages are
+//! handled until they are done, and then not again for the days of the rule. The keys are in a DynamoDB table (feature
+//! `dynamodb`), or in memory for tests. Of any number of deliveries of one message, one at a time is handled. The
+//! effect may be repeated if the function ends between the effect and the record of it, unless the handler writes both
+//! in one transaction with `Delivery::lease`.
+//!
 //! # Logs and metrics
 //!
 //! Each delivery writes one log line with the fields `request_id`, `message_id` (of the event), `broker_id`,
@@ -71,6 +80,8 @@ mod delivery;
 #[cfg(feature = "forward")]
 mod forward;
 mod handlers;
+#[cfg(feature = "idempotency")]
+mod idempotency;
 mod log;
 mod outcome;
 mod report;
@@ -87,12 +98,16 @@ pub use consumer::Consumer;
 pub use delivery::Delivery;
 #[cfg(feature = "forward")]
 pub use forward::{Forward, UrlError};
+#[cfg(feature = "idempotency")]
+pub use idempotency::{IdempotencyKey, IdempotencyRule, OnStoreFailure};
 pub use log::log;
 pub use outcome::Outcome;
 pub use retry::RetryPolicy;
 pub use serve::serve;
 pub use settlement::BatchResponse;
 pub use sluicegate_envelope::Envelope;
+#[cfg(feature = "idempotency")]
+pub use sluicegate_idempotency::{AnyStore, Lease, MemoryStore};
 pub use sluicegate_queue::chain;
 #[cfg(feature = "sqs")]
 pub use sluicegate_queue::sqs::SdkConfig;

@@ -65,7 +65,7 @@ impl<'a> Report<'a> {
             };
         }
         match disposition {
-            Disposition::Done => line!(info),
+            handled if handled.is_handled() => line!(info),
             Disposition::RejectFailed(_) => line!(error),
             _ => line!(warn),
         }
@@ -95,6 +95,8 @@ fn by_queue<'a>(
         let deliveries = queues.entry(message.queue).or_default();
         let count = match settlement.disposition {
             Disposition::Done => &mut deliveries.done,
+            #[cfg(feature = "idempotency")]
+            Disposition::Duplicate => &mut deliveries.duplicate,
             Disposition::Retry(_) | Disposition::RejectFailed(_) => &mut deliveries.retried,
             Disposition::Rejected => &mut deliveries.rejected,
             Disposition::Undecodable => &mut deliveries.undecodable,

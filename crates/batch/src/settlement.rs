@@ -9,6 +9,9 @@ use serde::Serialize;
 pub(crate) enum Disposition {
     /// Handled. The message is deleted.
     Done,
+    /// Handled before, at an earlier delivery. The message is deleted, and its handler is not called.
+    #[cfg(feature = "idempotency")]
+    Duplicate,
     /// Returned to the queue after a failure, hidden for this delay.
     Retry(Duration),
     /// Stored in the dead-letter queue with the reason. The message is deleted.
@@ -16,7 +19,7 @@ pub(crate) enum Disposition {
     /// Stored in the dead-letter queue because it could not be decoded. The message is deleted.
     Undecodable,
     /// Returned to the queue without having been started; hidden like the earlier message of its group, if that was
-    /// returned.
+    /// returned, or as long as another delivery of it has the lease.
     Returned(Option<Duration>),
     /// Not stored in the dead-letter queue: returned to the queue, hidden for this delay.
     RejectFailed(Duration),
@@ -27,11 +30,23 @@ impl Disposition {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
+            #[cfg(feature = "idempotency")]
+            Self::Duplicate => "duplicate",
             Self::Retry(_) => "retry",
             Self::Rejected => "rejected",
             Self::Undecodable => "undecodable",
             Self::Returned(_) => "returned",
             Self::RejectFailed(_) => "reject_failed",
+        }
+    }
+
+    /// Returns whether the message is handled, now or before.
+    pub(crate) fn is_handled(self) -> bool {
+        match self {
+            Self::Done => true,
+            #[cfg(feature = "idempotency")]
+            Self::Duplicate => true,
+            _ => false,
         }
     }
 
@@ -46,6 +61,8 @@ impl Disposition {
             Self::Retry(delay) | Self::RejectFailed(delay) => Some(delay),
             Self::Returned(delay) => delay,
             Self::Done | Self::Rejected | Self::Undecodable => None,
+            #[cfg(feature = "idempotency")]
+            Self::Duplicate => None,
         }
     }
 }

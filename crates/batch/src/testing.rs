@@ -52,6 +52,7 @@ const DEADLINE_AFTER: Duration = Duration::from_secs(30);
 /// each message to retry, and each rejected one, because its dead-letter queue cannot be reached; pass `sdk_config`
 /// with the endpoint of an emulator to store rejected messages. With a batch of RabbitMQ the function succeeds if every
 /// message is done. Any other outcome needs the broker, which stores a copy: pass `broker`, or the whole batch fails.
+/// Idempotency keys are kept in the memory of this run: pass `store` to share them between runs.
 ///
 /// # Errors
 /// The event is not JSON, the consumer cannot be built, or Lambda would return the whole batch:
@@ -103,6 +104,8 @@ pub fn delivery(envelope: Envelope) -> DeliveryBuilder {
         group,
         message_attributes: BTreeMap::new(),
         deadline,
+        #[cfg(feature = "idempotency")]
+        lease: std::sync::OnceLock::new(),
     })
 }
 
@@ -134,6 +137,13 @@ impl DeliveryBuilder {
     /// Sets the deadline of the handler.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.0.deadline = deadline;
+        self
+    }
+
+    /// Sets the lease that [`Delivery::lease`] returns.
+    #[cfg(feature = "idempotency")]
+    pub fn lease(mut self, lease: crate::Lease) -> Self {
+        self.0.lease = lease.into();
         self
     }
 
@@ -203,6 +213,74 @@ mod tests {
         }
         assert!(run(Consumer::builder(), event).await.is_err(), "no handler");
         assert!(run(Consumer::builder().otherwise(async |_| ()), "{").await.is_err(), "not JSON");
+    }
+
+    /// Gives an event to two consumers with one store of idempotency keys. Returns how often their handlers ran.
+    #[cfg(feature = "idempotency")]
+    async fn calls_in_two_runs(event: &str) -> usize {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
+        use crate::{AnyStore, IdempotencyRule, MemoryStore};
+
+        let calls = Arc::new(AtomicUsize::new(0));
+        let store = Arc::new(AnyStore::Memory(MemoryStore::default()));
+        for _ in 0..2 {
+            let calls = Arc::clone(&calls);
+            let handler = move |_| {
+                calls.fetch_add(1, Ordering::Relaxed);
+                std::future::ready(())
+            };
+            let consumer = Consumer::builder()
+                .on("order.placed", handler)
+                .idempotency_for("order.*", IdempotencyRule::default())
+                .store(Arc::clone(&store));
+            assert_eq!(run(consumer, event).await.unwrap().failures().count(), 0);
+        }
+        calls.load(Ordering::Relaxed)
+    }
+
+    #[cfg(all(feature = "idempotency", feature = "sqs"))]
+    #[tokio::test]
+    async fn a_handled_batch_that_comes_again_is_not_handled_again() {
+        let event = include_str!("../../../tests/events/orders-placed.json");
+        assert_eq!(calls_in_two_runs(event).await, 2, "the batch has two messages");
+        let rule = crate::IdempotencyRule::default();
+        let without_store = Consumer::builder().otherwise(async |_| ()).idempotency_for("*", rule);
+        assert_eq!(run(without_store, event).await.unwrap().failures().count(), 0, "records are in memory by default");
+    }
+
+    #[cfg(feature = "idempotency")]
+    #[tokio::test]
+    async fn a_handler_that_completes_its_record_gets_a_lease() {
+        use std::time::SystemTime;
+
+        use sluicegate_idempotency::{Begun, Claim, MemoryStore, Store};
+
+        let store = MemoryStore::default();
+        let (now, deadline) = (SystemTime::now(), Instant::now() + DEADLINE_AFTER);
+        let (lease_until, keep_until) = (now + DEADLINE_AFTER, now + 2 * DEADLINE_AFTER);
+        let claim = Claim { key: "k", fingerprint: "f", now, lease_until, keep_until };
+        let Ok(Begun::New(lease)) = store.begin(&claim, deadline).await else { panic!("the store is empty") };
+        let delivery = json("order.placed", "{}").unwrap().lease(lease.clone());
+        let own = store.clone();
+        let handler = move |delivery: Arc<Delivery>| {
+            let store = own.clone();
+            async move { store.complete(delivery.lease().unwrap(), "reserved", delivery.deadline()).await }
+        };
+        assert_eq!(delivery.call(handler).await, Outcome::Done);
+        assert!(lease.is_completed(), "clones are the same lease");
+        assert_eq!(store.begin(&claim, deadline).await, Ok(Begun::Completed { result: "reserved".to_owned() }));
+    }
+
+    /// No copy of a duplicate is published, so no broker is needed.
+    #[cfg(all(feature = "idempotency", feature = "rabbitmq"))]
+    #[tokio::test]
+    async fn a_handled_batch_of_rabbitmq_that_comes_again_is_not_handled_again() {
+        let event = include_str!("../../../tests/events/rabbitmq-guide.json");
+        let named = event
+            .replace(r#""messageId": null"#, r#""messageId": "m-1""#)
+            .replace(r#""type": null"#, r#""type": "order.placed""#);
+        assert_eq!(calls_in_two_runs(&named).await, 1);
     }
 
     #[cfg(feature = "rabbitmq")]

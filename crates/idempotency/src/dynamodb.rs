@@ -150,8 +150,11 @@ impl Store for DynamoDbStore {
     async fn complete(&self, lease: &Lease, result: &str, deadline: Instant) -> Result<(), StoreError> {
         let (update, condition) = ("SET outcome = :outcome REMOVE lease_until_ms", "lease = :lease");
         let outcome = Some((":outcome", Attribute::S(result.to_owned())));
-        let is_held = self.change(UPDATE_ITEM, lease, Some(update), condition, outcome, deadline).await?;
-        if is_held { Ok(()) } else { Err(StoreError::LeaseLost) }
+        if !self.change(UPDATE_ITEM, lease, Some(update), condition, outcome, deadline).await? {
+            return Err(StoreError::LeaseLost);
+        }
+        lease.mark_completed();
+        Ok(())
     }
 
     async fn abandon(&self, lease: &Lease, effect: Effect, deadline: Instant) -> Result<(), StoreError> {

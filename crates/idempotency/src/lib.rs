@@ -55,6 +55,7 @@
 mod any;
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
+mod lease;
 mod memory;
 mod rate_limit;
 mod record;
@@ -67,6 +68,7 @@ use tokio::time::Instant;
 pub use self::any::AnyStore;
 #[cfg(feature = "dynamodb")]
 pub use self::dynamodb::DynamoDbStore;
+pub use self::lease::Lease;
 pub use self::memory::{MemoryStore, RECORDS_MAX};
 pub use self::rate_limit::{RateLimitStore, Take, Taken};
 
@@ -86,13 +88,6 @@ pub struct Claim<'a> {
     pub lease_until: SystemTime,
     /// When the record expires.
     pub keep_until: SystemTime,
-}
-
-/// The right to do the work of a key, until the end of its claim.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
-    key: String,
-    token: String,
 }
 
 /// What is known about a key.
@@ -167,11 +162,4 @@ pub trait Store: Send + Sync {
         effect: Effect,
         deadline: Instant,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
-}
-
-impl Lease {
-    /// Returns a lease that no other caller has.
-    fn new(key: &str) -> Self {
-        Self { key: key.to_owned(), token: format!("{:032x}", fastrand::u128(..)) }
-    }
 }

@@ -59,6 +59,7 @@ impl Store for MemoryStore {
         let mut records = self.records();
         let record = records.get_mut(&lease.key).filter(|record| record.token == lease.token);
         record.ok_or(StoreError::LeaseLost)?.result = Some(result.to_owned());
+        lease.mark_completed();
         Ok(())
     }
 

@@ -13,6 +13,8 @@ const UNKNOWN: &str = "unknown";
 pub struct Deliveries {
     /// Handled.
     pub done: u64,
+    /// Handled before, and not again.
+    pub duplicate: u64,
     /// Returned to the queue with a delay.
     pub retried: u64,
     /// Dead-lettered, although they could be decoded.
@@ -31,7 +33,7 @@ impl Deliveries {
     /// Returns the number of messages.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.done + self.retried + self.rejected + self.undecodable + self.returned
+        self.done + self.duplicate + self.retried + self.rejected + self.undecodable + self.returned
     }
 
     /// Appends the metric line. At most [`VALUES_MAX`] handler times fit into one line; the others follow in further
@@ -58,7 +60,9 @@ impl Deliveries {
             count("returned", self.returned),
         ];
         let oldest = self.oldest.map(|age| Metric { name: "oldest_ms", value: Value::Millis(millis(age)) });
-        let first: Vec<_> = counts.into_iter().chain(oldest).chain(times.next()).collect();
+        // Each metric has a price, and most consumers have no duplicates.
+        let duplicate = (self.duplicate > 0).then(|| count("duplicate", self.duplicate));
+        let first: Vec<_> = counts.into_iter().chain(duplicate).chain(oldest).chain(times.next()).collect();
         write(&first, out)?;
         times.try_for_each(|more| write(&[more], out))
     }

@@ -6,8 +6,9 @@
 //! | `accepted` | Count | function | 1 for a request whose message is stored |
 //! | `refused` | Count | function; function, code | 1 for any other answer of a route |
 //! | `enqueue_ms` | Milliseconds | same as the count | from the send to the broker's answer, if a send was tried |
-//! | `received` | Count | function, queue | messages of the batch: the sum of the next five |
+//! | `received` | Count | function, queue | messages of the batch: the sum of the next six |
 //! | `done` | Count | function, queue | handled |
+//! | `duplicate` | Count | function, queue | handled before, and not again; written if there are any |
 //! | `retried` | Count | function, queue | returned to the queue with a delay |
 //! | `rejected` | Count | function, queue | dead-lettered: rejected by a handler, or failed on their last receive |
 //! | `undecodable` | Count | function, queue | dead-lettered because they could not be decoded |

@@ -153,18 +153,19 @@ proptest! {
     #[test]
     fn deliveries_are_always_valid_lines(
         queue in "\\PC{0,80}",
-        counts in prop::array::uniform5(0..10_000u64),
+        counts in prop::array::uniform6(0..10_000u64),
         oldest_ms in prop::option::of(any::<u64>()),
         handlers_us in prop::collection::vec(any::<u64>(), 0..301),
     ) {
-        let [done, retried, rejected, undecodable, returned] = counts;
+        let [done, duplicate, retried, rejected, undecodable, returned] = counts;
         let handlers = handlers_us.iter().copied().map(Duration::from_micros).collect();
         let oldest = oldest_ms.map(Duration::from_millis);
-        let deliveries = Deliveries { done, retried, rejected, undecodable, returned, oldest, handlers };
+        let deliveries = Deliveries { done, duplicate, retried, rejected, undecodable, returned, oldest, handlers };
         let mut out = Vec::new();
         deliveries.write_to(&mut out, "consumer", &queue, at()).unwrap();
         let lines = read(&out);
         prop_assert_eq!(lines[0]["received"].as_u64(), Some(counts.iter().sum::<u64>()));
+        prop_assert_eq!(lines[0]["duplicate"].as_u64(), Some(duplicate).filter(|count| *count > 0));
         prop_assert_eq!(lines[0]["oldest_ms"].is_null(), oldest_ms.is_none());
         let times: usize = lines.iter().filter_map(|line| line["handler_ms"].as_array()).map(Vec::len).sum();
         prop_assert_eq!(times, handlers_us.len());

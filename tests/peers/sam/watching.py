@@ -45,6 +45,7 @@ METRICS = {
     ("Sluicegate", "function", "queue"): [
         "received",
         "done",
+        "duplicate",
         "retried",
         "rejected",
         "undecodable",

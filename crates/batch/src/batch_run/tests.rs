@@ -1,5 +1,8 @@
 //! Batches of an in-memory source, on paused time.
 
+#[cfg(feature = "idempotency")]
+mod idempotency;
+
 use std::sync::{LazyLock, Mutex};
 
 use proptest::prelude::*;
@@ -18,6 +21,8 @@ struct Memory {
     broken: bool,
     /// A send to the dead-letter queue never completes.
     silent: bool,
+    /// A failure is the last that the queue allows.
+    last: bool,
 }
 
 impl Source for Memory {
@@ -37,9 +42,9 @@ impl Source for Memory {
         u64::try_from(index).ok()
     }
 
-    /// Counts as a broker does that dead-letters by itself.
+    /// Counts as a broker does that dead-letters by itself, unless each failure is the last.
     async fn failed(&self, _: usize, _: bool) -> Tries {
-        Tries { count: 1, last: false }
+        Tries { count: 1, last: self.last }
     }
 
     async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), SendError> {
@@ -75,6 +80,8 @@ enum Observed {
 impl From<Disposition> for Observed {
     fn from(disposition: Disposition) -> Self {
         match disposition {
+            #[cfg(feature = "idempotency")]
+            Disposition::Duplicate => Self::Done,
             Disposition::Done => Self::Done,
             Disposition::Rejected | Disposition::Undecodable => Self::DeadLettered,
             Disposition::Retry(delay) | Disposition::RejectFailed(delay) => Self::Returned(Some(delay)),
@@ -88,9 +95,23 @@ static RETRIES: LazyLock<RetryPolicies> = LazyLock::new(|| {
     RetryPolicies { otherwise, ..RetryPolicies::default() }
 });
 
+/// Returns ten seconds for the handlers, and one more for settling.
+fn deadlines() -> Deadlines {
+    let after = |ms| Instant::now() + Duration::from_millis(ms);
+    Deadlines::at(after(10_000), after(10_700), after(11_000))
+}
+
 fn rules(handlers: &Handlers, concurrency: usize, deadlines: Deadlines) -> BatchRun<'_> {
     let report = Report { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None };
-    BatchRun { handlers, retries: &RETRIES, concurrency, deadlines, report }
+    BatchRun {
+        handlers,
+        retries: &RETRIES,
+        #[cfg(feature = "idempotency")]
+        idempotency: None,
+        concurrency,
+        deadlines,
+        report,
+    }
 }
 
 /// Handlers that act by the event's type and record the ids of their events.
@@ -149,11 +170,7 @@ async fn run_with(messages: &[(&str, Option<&str>)], concurrency: usize, memory:
     let received_message: Vec<_> = received_message.collect();
     let bodies = messages.iter().enumerate().map(|(index, (event_type, _))| body(index, event_type)).collect();
     let (started, memory) = (Arc::default(), Memory { bodies, ..memory });
-    let deadlines = Deadlines {
-        work_until: Instant::now() + Duration::from_secs(10),
-        dead_letter_until: Instant::now() + Duration::from_millis(10_700),
-        settle_until: Instant::now() + Duration::from_secs(11),
-    };
+    let deadlines = deadlines();
     let handlers = handlers(&started);
     let ended = rules(&handlers, concurrency, deadlines).settle(&memory, &received_message).await;
     let settled = ended.iter().map(|ended| ended.disposition.into()).collect();
@@ -320,6 +337,8 @@ proptest! {
         }
         for (ended, settled) in ended.iter().zip(&settled) {
             let fits = match ended.disposition {
+                #[cfg(feature = "idempotency")]
+                Disposition::Duplicate => false,
                 Disposition::Done => *settled == Observed::Done,
                 Disposition::Rejected | Disposition::Undecodable => *settled == Observed::DeadLettered,
                 Disposition::Retry(_) | Disposition::RejectFailed(_) => matches!(settled, Observed::Returned(Some(_))),
@@ -355,7 +374,7 @@ fn a_handler_gets_the_group_of_the_envelope() {
             trace_header: None,
         };
         let (handlers, now) = (handlers(&Arc::default()), Instant::now());
-        let deadlines = Deadlines { work_until: now, dead_letter_until: now, settle_until: now };
+        let deadlines = Deadlines::at(now, now, now);
         let run = rules(&handlers, 1, deadlines);
         let batch = RunningBatch { run: &run, source: &memory, messages: &[] };
         assert_eq!(batch.decode(0, &message).unwrap().group(), shown, "{named:?} {of_the_broker:?}");

@@ -5,13 +5,15 @@ use proptest::prelude::*;
 use super::*;
 
 const DELAY: Duration = Duration::from_secs(1);
-const ALL: [Disposition; 6] = [
+const ALL: &[Disposition] = &[
     Disposition::Done,
     Disposition::Retry(DELAY),
     Disposition::Rejected,
     Disposition::Undecodable,
     Disposition::Returned(None),
     Disposition::RejectFailed(DELAY),
+    #[cfg(feature = "idempotency")]
+    Disposition::Duplicate,
 ];
 const QUEUES: [&str; 3] = ["orders", "webhooks", ""];
 const NOW_UNIX_MS: u64 = 1_795_251_597_123;
@@ -31,7 +33,7 @@ proptest! {
     #[test]
     fn received_is_the_sum_of_the_dispositions(
         picks in prop::collection::vec(
-            (0..3usize, 0..6usize, prop::option::of(0..2_000_000u64), prop::option::of(0..900_000u64)),
+            (0..3usize, 0..ALL.len(), prop::option::of(0..2_000_000u64), prop::option::of(0..900_000u64)),
             0..200,
         ),
     ) {
@@ -54,6 +56,8 @@ proptest! {
             let count = |disposition: &[Disposition]| of_queue().filter(|pick| disposition.contains(&ALL[pick.1])).count() as u64;
             prop_assert_eq!(deliveries.received(), of_queue().count() as u64);
             prop_assert_eq!(deliveries.done, count(&[Disposition::Done]));
+            #[cfg(feature = "idempotency")]
+            prop_assert_eq!(deliveries.duplicate, count(&[Disposition::Duplicate]));
             prop_assert_eq!(deliveries.retried, count(&[ALL[1], ALL[5]]));
             prop_assert_eq!(deliveries.rejected, count(&[Disposition::Rejected]));
             prop_assert_eq!(deliveries.undecodable, count(&[Disposition::Undecodable]));

@@ -58,7 +58,7 @@ pub(crate) use self::config::Settings;
 use self::envelope::Undecodable;
 use self::event::{EventError, EventMessage};
 use crate::deadlines::Deadlines;
-use crate::settlement::{BatchResponse, Disposition, Settlement, Tries};
+use crate::settlement::{BatchResponse, Settlement, Tries};
 use crate::source::adapter::{ReceivedMessage, Source};
 
 /// Longest name of a queue, and longest routing key, in bytes.
@@ -264,7 +264,7 @@ impl<P: Publish> Source for Batch<'_, P> {
     /// Succeeds only if every message is done or has a confirmed copy.
     fn respond(&self, settlements: &[Settlement]) -> Result<BatchResponse, Unsettled> {
         let proven = |(settlement, placed): (&Settlement, &AtomicBool)| {
-            settlement.disposition == Disposition::Done || placed.load(Ordering::Relaxed)
+            settlement.disposition.is_handled() || placed.load(Ordering::Relaxed)
         };
         let left = settlements.iter().zip(&self.placed).filter(|entry| !proven(*entry)).count();
         if left == 0 {

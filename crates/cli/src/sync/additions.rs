@@ -2,7 +2,7 @@
 //!
 //! What the template has already stays as it is.
 
-use sluicegate_sam::TemplateDocument;
+use sluicegate_sam::{Node, TemplateDocument};
 use sluicegate_yaml::Dialect;
 
 use super::{Template, template::Outline};
@@ -10,6 +10,9 @@ use crate::{
     CommandError,
     add::members::{self, Target},
 };
+
+/// The function that consumes the queues of nested stacks, which have the mappings.
+const CONSUMER: &str = "ConsumerFunction";
 
 /// A template with its additions.
 pub(super) struct Additions<'a> {
@@ -35,7 +38,30 @@ impl<'a> Additions<'a> {
         self.ingress.clone()
     }
 
-    pub(super) fn document(&self) -> &TemplateDocument {
+    /// Returns the names of the functions that consume a queue, which need `variable`.
+    ///
+    /// # Errors
+    /// There are none.
+    pub(super) fn consumers(&self, variable: &str) -> Result<Vec<String>, CommandError> {
+        let is_sqs = |event: &Node| event.get("Type").and_then(Node::text) == Some("SQS");
+        let functions = self.document().resources().filter(|resource| resource.kind == "AWS::Serverless::Function");
+        let consuming = functions.filter(|function| {
+            let events = function.node.get("Properties").and_then(|properties| properties.get("Events"));
+            function.logical_id == CONSUMER || events.is_some_and(|events| events.entries().any(|(_, it)| is_sqs(it)))
+        });
+        let names = consuming.map(|function| function.logical_id.to_owned()).filter(|name| *name != self.ingress);
+        let names: Vec<_> = names.collect();
+        if names.is_empty() {
+            return Err(format!(
+                "{}: no function consumes a queue: it needs an event of type SQS, or the name {CONSUMER}, to get {variable}",
+                self.file
+            )
+            .into());
+        }
+        Ok(names)
+    }
+
+    fn document(&self) -> &TemplateDocument {
         &self.template.document
     }
 

@@ -1,4 +1,4 @@
-//! The manifests of the functions: the features that a contract needs.
+//! The manifests of the functions: the features that a contract needs, and whether the consumer is built with a store.
 
 use std::path::{Path, PathBuf};
 
@@ -6,26 +6,51 @@ use sluicegate_contract::Contract;
 
 use crate::{CommandError, input};
 
+/// The crate that the consumer is built on.
+const CONSUMER: &str = "sluicegate-batch";
+
+/// The feature with the store of idempotency keys.
+const STORE: &str = "dynamodb";
+
+/// Returns whether a consumer beside a contract is built with a store, because its handlers have an idempotency rule.
+pub(super) fn consumer_has_store(contract_path: &Path) -> Result<bool, CommandError> {
+    for manifest in manifests(contract_path) {
+        let has_store = |line: &str| line.contains(&format!("\"{STORE}\""));
+        if dependency(&input::text(&manifest)?, CONSUMER).is_some_and(has_store) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Returns the manifests of the functions beside a contract. functions/rabbitmq has both functions.
+fn manifests(contract_path: &Path) -> impl Iterator<Item = PathBuf> {
+    let folder = contract_path.parent().unwrap_or(Path::new("")).to_owned();
+    let files = ["Cargo.toml", "../rabbitmq/Cargo.toml", "../consumer/Cargo.toml"];
+    files.into_iter().map(move |file| folder.join(file)).filter(|manifest| manifest.is_file())
+}
+
 /// Returns the manifests beside a contract that lack a feature, with it; adds the changes, one a line.
 pub(super) fn with_features(
     contract_path: &Path,
     contract: &Contract,
+    consumer_has_store: bool,
     changes: &mut Vec<String>,
 ) -> Result<Vec<(PathBuf, String)>, CommandError> {
     let (has_store, has_large) =
         (contract.first_with_store().is_some(), contract.first_with_large_payloads().is_some());
     let needs = [
-        ("sluicegate-ingress", "dynamodb", has_store),
+        ("sluicegate-ingress", STORE, has_store),
         ("sluicegate-ingress", "s3", has_large),
-        ("sluicegate-batch", "s3", has_large),
+        (CONSUMER, "s3", has_large),
+        // The consumers for SQS and for RabbitMQ have the same source.
+        (CONSUMER, STORE, consumer_has_store),
     ];
-    let folder = contract_path.parent().unwrap_or(Path::new(""));
     let mut changed = Vec::new();
-    // functions/rabbitmq has both functions.
-    for manifest in ["Cargo.toml", "../rabbitmq/Cargo.toml", "../consumer/Cargo.toml"].map(|file| folder.join(file)) {
-        if !needs.iter().any(|(_, _, is_needed)| *is_needed) || !manifest.is_file() {
-            continue;
-        }
+    if !needs.iter().any(|(_, _, is_needed)| *is_needed) {
+        return Ok(changed);
+    }
+    for manifest in manifests(contract_path) {
         let before = input::text(&manifest)?;
         let mut text = before.clone();
         for (package, feature, _) in needs.iter().filter(|(_, _, is_needed)| *is_needed) {
@@ -43,13 +68,18 @@ pub(super) fn with_features(
 
 /// Returns the manifest with the feature of a package; `None` if it has the feature, or no list of features.
 fn with_feature(manifest: &str, package: &str, feature: &str) -> Option<String> {
-    let start = format!("{package} ");
-    let line = manifest.lines().find(|line| line.starts_with(&start) && line.contains('['))?;
+    let line = dependency(manifest, package)?;
     if line.contains(&format!("\"{feature}\"")) {
         return None;
     }
     let edited = line.replacen("features = [", &format!("features = [\"{feature}\", "), 1);
     Some(manifest.replacen(line, &edited, 1)).filter(|edited| edited != manifest)
+}
+
+/// Returns the line of a dependency with a list of features.
+fn dependency<'m>(manifest: &'m str, package: &str) -> Option<&'m str> {
+    let start = format!("{package} ");
+    manifest.lines().find(|line| line.starts_with(&start) && line.contains('['))
 }
 
 #[cfg(test)]
@@ -69,6 +99,8 @@ mod tests {
         assert_eq!(with_feature(shipped, "sluicegate-batch", "s3"), None, "it is not a dependency");
         let consumer = include_str!("../../../../functions/consumer/Cargo.toml");
         assert!(with_feature(consumer, "sluicegate-batch", "s3").unwrap().contains("[\"s3\", \"forward\", \"sqs\"]"));
+        let stored = with_feature(consumer, "sluicegate-batch", "dynamodb").unwrap();
+        assert!(stored.contains("[\"dynamodb\", \"forward\", \"sqs\"]"));
         assert_eq!(with_feature("[dependencies]\nother = \"1\"\n", "other", "s3"), None);
     }
 }

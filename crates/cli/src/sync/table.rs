@@ -1,4 +1,5 @@
-//! The table of idempotency keys and rate limits: what a contract with a store needs in the template.
+//! The table of idempotency keys and rate limits: what a contract with a store needs in the template, and a consumer
+//! that is built with one.
 //!
 //! The table is billed by the request, encrypted with a key that AWS owns, as every table, and without point-in-time
 //! recovery: keys expire within days, and a restored table would answer repeats with messages of the past. A table that
@@ -9,13 +10,15 @@ use sluicegate_contract::Contract;
 use super::additions::Additions;
 use crate::CommandError;
 
-/// The variable with the table's name, which the ingress reads.
+/// The variable with the table's name, which both functions read.
 const VARIABLE: &str = "IDEMPOTENCY_TABLE";
 const TABLE: &str = "IdempotencyTable";
 const POLICY: &str = "IdempotencyPolicy";
+const CONSUMER_POLICY: &str = "ConsumerIdempotencyPolicy";
 
 const TABLE_LINES: &str = "\
-# The keys and limits of the routes with `store: dynamodb` (openapi.yaml), by the hash of caller, operation and key; no payloads.
+# Idempotency keys and rate limits, as hashes and without payloads: of the routes with `store: dynamodb` (openapi.yaml),
+# and of the messages that the consumer handles once.
 IdempotencyTable:
   Type: AWS::DynamoDB::Table
   Properties:
@@ -31,26 +34,42 @@ const STATEMENT: &str = "\
   Resource: !GetAtt IdempotencyTable.Arn
 ";
 
-/// Returns the template with the table, its permissions and its variable, if the contract has a store and one of them
-/// is missing; adds the changes, one a line.
+/// Returns the template with the table, its permissions and its variables, if the contract has a store or the consumer
+/// is built with one (`consumer_has_store`), and one of them is missing; adds the changes, one a line.
+///
+/// # Errors
+/// The consumer is built with a store, and no function of the template consumes a queue; or the template cannot be
+/// edited.
 pub(super) fn with_table(
     file: &str,
     text: &str,
     contract: &Contract,
+    consumer_has_store: bool,
     changes: &mut Vec<String>,
 ) -> Result<Option<String>, CommandError> {
-    if contract.first_with_store().is_none() {
+    if contract.first_with_store().is_none() && !consumer_has_store {
         return Ok(None);
     }
     let mut additions = Additions::to(file, text, changes)?;
-    let function = additions.ingress();
+    let ingress = contract.first_with_store().map(|_| additions.ingress());
+    let consumers = if consumer_has_store { additions.consumers(VARIABLE)? } else { Vec::new() };
     // A variable that is set names a table of the user's.
-    if additions.has_variable(&function, VARIABLE) {
+    let is_unset = |function: &String| !additions.has_variable(function, VARIABLE);
+    let needs = [
+        (POLICY, ingress.into_iter().filter(is_unset).collect::<Vec<_>>()),
+        (CONSUMER_POLICY, consumers.into_iter().filter(is_unset).collect()),
+    ];
+    if needs.iter().all(|(_, functions)| functions.is_empty()) {
         return Ok(None);
     }
     additions.resource(TABLE, TABLE_LINES)?;
-    additions.policy(POLICY, "idempotency-keys", &[&function], STATEMENT)?;
-    additions.variable(&function, VARIABLE, TABLE)?;
+    for (policy, functions) in needs.iter().filter(|(_, functions)| !functions.is_empty()) {
+        let functions: Vec<&str> = functions.iter().map(String::as_str).collect();
+        additions.policy(policy, "idempotency-keys", &functions, STATEMENT)?;
+        for function in functions {
+            additions.variable(function, VARIABLE, TABLE)?;
+        }
+    }
     Ok(Some(additions.finish()))
 }
 
@@ -68,14 +87,18 @@ mod tests {
         let (with, without) = (contract_with(STORE), contract_with("idempotency: { key: '{header.k}' }"));
         for template in [TEMPLATE.to_owned(), TEMPLATE.replace('\n', "\r\n")] {
             let mut changes = Vec::new();
-            assert_eq!(with_table("t.yaml", &template, &without, &mut changes).unwrap(), None);
-            let synced = with_table("t.yaml", &template, &with, &mut changes).unwrap().unwrap();
+            assert_eq!(with_table("t.yaml", &template, &without, false, &mut changes).unwrap(), None);
+            let synced = with_table("t.yaml", &template, &with, false, &mut changes).unwrap().unwrap();
             let expected = ["+ IdempotencyTable", "+ IdempotencyPolicy", "+ IDEMPOTENCY_TABLE of IngressFunction"];
             assert_eq!(changes, expected);
-            assert_eq!(with_table("t.yaml", &synced, &with, &mut changes).unwrap(), None, "a second run adds nothing");
+            assert_eq!(
+                with_table("t.yaml", &synced, &with, false, &mut changes).unwrap(),
+                None,
+                "a second run adds nothing"
+            );
             // A rate limit alone needs the same.
             let limit = contract_with("rateLimit: [{ limit: 1, window: 1s, by: route, store: dynamodb }]");
-            assert_eq!(with_table("t.yaml", &template, &limit, &mut changes).unwrap(), Some(synced.clone()));
+            assert_eq!(with_table("t.yaml", &template, &limit, false, &mut changes).unwrap(), Some(synced.clone()));
             changes.truncate(expected.len());
             let added = added_lines(&template, &synced);
             let has = |line: &str| assert!(added.contains(&line), "{line}: {added:?}");
@@ -83,8 +106,27 @@ mod tests {
             has("Roles: [!Ref IngressRole]");
             has("Action: [dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem]");
             has("TimeToLiveSpecification: { AttributeName: expires_at, Enabled: true }");
-            assert_eq!(added.iter().filter(|line| !line.is_empty()).count(), 20, "{added:?}");
+            assert_eq!(added.iter().filter(|line| !line.is_empty()).count(), 21, "{added:?}");
         }
+    }
+
+    /// The resource is added once, and both functions use it.
+    #[test]
+    fn a_consumer_with_a_store_needs_permissions_and_variable() {
+        let (with, without) = (contract_with(STORE), contract_with(""));
+        let mut changes = Vec::new();
+        let of_consumer = with_table("t.yaml", TEMPLATE, &without, true, &mut changes).unwrap().unwrap();
+        let expected = ["+ IdempotencyTable", "+ ConsumerIdempotencyPolicy", "+ IDEMPOTENCY_TABLE of ConsumerFunction"];
+        assert_eq!(changes, expected);
+        assert!(added_lines(TEMPLATE, &of_consumer).contains(&"Roles: [!Ref ConsumerRole]"));
+        assert_eq!(with_table("t.yaml", &of_consumer, &without, true, &mut changes).unwrap(), None, "a second run");
+        changes.clear();
+        let of_both = with_table("t.yaml", &of_consumer, &with, true, &mut changes).unwrap().unwrap();
+        assert_eq!(changes, ["+ IdempotencyPolicy", "+ IDEMPOTENCY_TABLE of IngressFunction"]);
+        assert_eq!(of_both.matches("!Ref IdempotencyTable").count(), 2);
+        changes.clear();
+        let at_once = with_table("t.yaml", TEMPLATE, &with, true, &mut changes).unwrap().unwrap();
+        assert_eq!((changes.len(), at_once.matches("\n  IdempotencyTable:\n").count()), (5, 1), "{changes:?}");
     }
 
     #[test]
@@ -94,7 +136,7 @@ mod tests {
                        AWS::Serverless::Function\n    Metadata: { BuildMethod: rust-cargolambda }\n    Properties:\n      Runtime: provided.al2023\n      Handler: \
                        bootstrap\n      CodeUri: a\n      Events:\n        A: { Type: HttpApi, Properties: { ApiId: !Ref \
                        Api, Method: POST, Path: /a } }\n";
-        let synced = with_table("t.yaml", minimal, &contract_with(STORE), &mut changes).unwrap().unwrap();
+        let synced = with_table("t.yaml", minimal, &contract_with(STORE), false, &mut changes).unwrap().unwrap();
         assert!(synced.contains("Roles: [!Ref IngressFunctionRole]"), "{synced}");
         let plan = StackPlan::read("t.yaml", &synced, &Settings::default()).unwrap();
         let [table] = &plan.tables[..] else { panic!("{plan:?}") };

@@ -16,8 +16,9 @@ const SERIES_MAX: usize = 10_000;
 const NAMESPACE: &str = "Sluicegate";
 
 /// Metrics of [`NAMESPACE`] that become one counter with the label `outcome`, whose values are those of the log field.
-const OUTCOMES: [(&str, &str); 5] = [
+const OUTCOMES: [(&str, &str); 6] = [
     ("done", "done"),
+    ("duplicate", "duplicate"),
     ("retried", "retry"),
     ("rejected", "rejected"),
     ("undecodable", "undecodable"),

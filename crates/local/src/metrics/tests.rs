@@ -63,6 +63,7 @@ fn deliveries_are_counted_by_outcome() {
             ("received", "Count", json!(done + 1)),
             ("done", "Count", json!(done)),
             ("undecodable", "Count", json!(1)),
+            ("duplicate", "Count", json!(4)),
             ("oldest_ms", "Milliseconds", json!(oldest_ms)),
             ("handler_ms", "Milliseconds", json!(vec![40.0; done])),
         ];
@@ -74,6 +75,7 @@ fn deliveries_are_counted_by_outcome() {
         &[
             r#"sluicegate_received_total{function="consumer",queue="orders"} 5"#,
             r#"sluicegate_deliveries_total{function="consumer",outcome="done",queue="orders"} 3"#,
+            r#"sluicegate_deliveries_total{function="consumer",outcome="duplicate",queue="orders"} 8"#,
             r#"sluicegate_deliveries_total{function="consumer",outcome="undecodable",queue="orders"} 2"#,
             "# TYPE sluicegate_oldest_seconds gauge",
             r#"sluicegate_oldest_seconds{function="consumer",queue="orders"} 0.25"#,

@@ -176,11 +176,8 @@ async fn run(event: &Value, fates: &[(&str, &[Fate])]) -> Ran {
     let event = RawValue::from_string(event.to_string()).unwrap();
     let received = received(&event, None).expect("an event of RabbitMQ").expect("messages that can be distinguished");
     let now = Instant::now();
-    let deadlines = Deadlines {
-        work_until: now + Duration::from_secs(10),
-        dead_letter_until: now + Duration::from_millis(10_700),
-        settle_until: now + Duration::from_secs(11),
-    };
+    let after = |ms| now + Duration::from_millis(ms);
+    let deadlines = Deadlines::at(after(10_000), after(10_700), after(11_000));
     let fates = fates.iter().map(|(queue, fates)| ((*queue).to_owned(), fates.to_vec())).collect();
     let source = source(Fake { fates: Mutex::new(fates), ..Fake::default() });
     let handled = Arc::default();

@@ -59,7 +59,7 @@ fn a_messages_age_counts_from_its_event_else_from_its_timestamp() {
     let received = read(&event.to_string()).unwrap().unwrap();
     let source = source(Fake::default());
     let (now, failure) = (Instant::now(), Mutex::default());
-    let deadlines = Deadlines { work_until: now, dead_letter_until: now, settle_until: now };
+    let deadlines = Deadlines::at(now, now, now);
     let batch = Batch { source: &source, received, deadlines, placed: Vec::new(), failure };
     for (index, envelope, expected) in [
         (0, Some(&with), Some(1_795_251_597_123)),

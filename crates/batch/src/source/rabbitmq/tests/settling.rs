@@ -186,7 +186,7 @@ async fn messages_of_another_virtual_host_are_not_touched() {
     let received = received(&event, None).unwrap().unwrap();
     let deadlines = {
         let now = Instant::now();
-        Deadlines { work_until: now, dead_letter_until: now, settle_until: now }
+        Deadlines::at(now, now, now)
     };
     let source = RabbitmqSource { vhost: Some("prod".to_owned()), ..source(Fake::default()) };
     let answer = source.batch(received, deadlines).map(drop);

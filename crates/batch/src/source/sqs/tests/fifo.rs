@@ -94,14 +94,19 @@ impl Queue {
         let calls = Arc::new(Mutex::new(std::mem::take(&mut self.calls)));
         let done = Arc::new(Mutex::new(std::mem::take(&mut self.done)));
         let handlers = handlers(&self.plans, &calls, &done);
-        let deadlines = Deadlines {
-            work_until: Instant::now() + WORK_TIME,
-            dead_letter_until: Instant::now() + WORK_TIME + Duration::from_millis(500),
-            settle_until: Instant::now() + WORK_TIME + Duration::from_secs(1),
-        };
+        let work_until = Instant::now() + WORK_TIME;
+        let (dead_letter_after, settle_after) = (Duration::from_millis(500), Duration::from_secs(1));
+        let deadlines = Deadlines::at(work_until, work_until + dead_letter_after, work_until + settle_after);
         let report = Report { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None };
-        let run =
-            BatchRun { handlers: &handlers, retries: &RetryPolicies::default(), concurrency: 10, deadlines, report };
+        let run = BatchRun {
+            handlers: &handlers,
+            retries: &RetryPolicies::default(),
+            #[cfg(feature = "idempotency")]
+            idempotency: None,
+            concurrency: 10,
+            deadlines,
+            report,
+        };
         let ended = run.settle(&source, &received_message).await;
         self.calls = std::mem::take(&mut calls.lock().unwrap());
         self.done = std::mem::take(&mut done.lock().unwrap());

@@ -1,0 +1,141 @@
+//! [`Settings`]: the rules and the store of a consumer, from its builder or the environment.
+
+use std::sync::Arc;
+
+use sluicegate_idempotency::{AnyStore, MemoryStore};
+
+use super::{Idempotency, IdempotencyKey, IdempotencyRule};
+use crate::by_type::ByType;
+
+/// The environment variable with the name of the DynamoDB table of idempotency keys, which an ingress function reads
+/// too.
+const IDEMPOTENCY_TABLE: &str = "IDEMPOTENCY_TABLE";
+
+/// The settings given to the builder. The table comes from the environment if no store is given.
+#[derive(Default)]
+pub(crate) struct Settings {
+    pub(crate) rules: ByType<IdempotencyRule>,
+    pub(crate) store: Option<Arc<AnyStore>>,
+}
+
+impl Settings {
+    /// Adds a rule, and what is wrong with it to `mistakes`.
+    pub(crate) fn insert(&mut self, pattern: &str, rule: IdempotencyRule, mistakes: &mut Vec<String>) {
+        if let Err(fault) = self.rules.insert(pattern, rule) {
+            mistakes.push(fault.of(pattern, "idempotency rules"));
+        }
+        if rule.ttl_days == 0 {
+            mistakes.push(format!("the idempotency rule of {pattern:?} has 0 days: no key would be remembered"));
+        }
+        if let IdempotencyKey::Pointer(pointer) = rule.key
+            && !pointer.starts_with('/')
+        {
+            mistakes.push(format!(
+                "the idempotency rule of {pattern:?} has the JSON pointer {pointer:?}: one starts with `/`"
+            ));
+        }
+    }
+
+    /// Keeps the records in memory, unless a store was given.
+    pub(crate) fn without_service(&mut self) {
+        let memory = || Arc::new(AnyStore::Memory(MemoryStore::default()));
+        self.store.get_or_insert_with(memory);
+    }
+
+    /// Returns the rules with their store; `None` if there are no rules. Adds configuration errors to `mistakes`.
+    pub(crate) fn idempotency(
+        self,
+        lookup: impl Fn(&str) -> Option<String>,
+        mistakes: &mut Vec<String>,
+    ) -> Option<Idempotency> {
+        if self.rules.is_empty() {
+            return None;
+        }
+        let store = self.store.or_else(|| table(lookup).map_err(|mistake| mistakes.push(mistake)).ok());
+        Some(Idempotency { rules: self.rules, store: store? })
+    }
+}
+
+/// Returns the store in the table that the environment names.
+#[cfg(feature = "dynamodb")]
+fn table(lookup: impl Fn(&str) -> Option<String>) -> Result<Arc<AnyStore>, String> {
+    let table = lookup(IDEMPOTENCY_TABLE).filter(|name| !name.trim().is_empty());
+    let table = table.ok_or_else(|| {
+        format!(
+            "{IDEMPOTENCY_TABLE} is not set; it names the DynamoDB table of the idempotency rules; docs/idempotency.md has \
+             the lines of the template"
+        )
+    })?;
+    let environment = sluicegate_aws_client::AwsEnvironment::read(lookup);
+    let environment = environment.map_err(|error| sluicegate_queue::chain(&error))?;
+    let store = sluicegate_idempotency::DynamoDbStore::new(&environment, table.trim());
+    Ok(Arc::new(AnyStore::DynamoDb(Box::new(store))))
+}
+
+/// Returns the mistake of a build without DynamoDB.
+#[cfg(not(feature = "dynamodb"))]
+fn table(_: impl Fn(&str) -> Option<String>) -> Result<Arc<AnyStore>, String> {
+    Err(format!(
+        "an idempotency rule needs a store: give sluicegate-batch the feature dynamodb in Cargo.toml, for the table in \
+         {IDEMPOTENCY_TABLE}, or call `store`"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Consumer;
+
+    /// Returns the mistakes in these rules, if no store is given and these are the variables.
+    fn mistakes(rules: &[(&str, IdempotencyRule)], variables: &[(&str, &str)]) -> String {
+        let (mut settings, mut mistakes) = (Settings::default(), Vec::new());
+        for (pattern, rule) in rules {
+            settings.insert(pattern, *rule, &mut mistakes);
+        }
+        let lookup = |name: &str| {
+            let found = variables.iter().find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let is_ready = settings.idempotency(lookup, &mut mistakes).is_some();
+        assert!(is_ready || rules.is_empty() || !mistakes.is_empty());
+        mistakes.join("; ")
+    }
+
+    #[test]
+    fn mistakes_in_rules_are_reported() {
+        let rule = IdempotencyRule::default();
+        let at = |pointer| IdempotencyRule { key: IdempotencyKey::Pointer(pointer), ..rule };
+        for (pattern, rule, expected) in [
+            ("a", rule, r#""a" has two idempotency rules"#),
+            ("a*b", rule, r#""a*b" matches no event type"#),
+            ("b", IdempotencyRule { ttl_days: 0, ..rule }, "has 0 days"),
+            ("b", at("order_id"), r#"has the JSON pointer "order_id": one starts with `/`"#),
+            ("b", at(""), "one starts with `/`"),
+        ] {
+            let found = mistakes(&[("a", IdempotencyRule::default()), (pattern, rule)], &[]);
+            assert!(found.contains(expected), "{pattern} {rule:?}: {found}");
+        }
+        let twice = Consumer::builder().idempotency_for("a", rule).idempotency_for("a", rule).build();
+        let error = twice.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("two idempotency rules"), "{error}");
+    }
+
+    #[test]
+    fn a_rule_needs_a_store_and_no_rule_needs_none() {
+        assert_eq!(mistakes(&[], &[]), "");
+        let missing = mistakes(&[("a", IdempotencyRule::default())], &[("IDEMPOTENCY_TABLE", " ")]);
+        let expected = if cfg!(feature = "dynamodb") { "IDEMPOTENCY_TABLE is not set" } else { "the feature dynamodb" };
+        assert!(missing.contains(expected), "{missing}");
+    }
+
+    #[cfg(feature = "dynamodb")]
+    #[test]
+    fn the_environment_names_the_table() {
+        let table = ("IDEMPOTENCY_TABLE", "keys");
+        let rules = [("a", IdempotencyRule::default())];
+        let missing = mistakes(&rules, &[table]);
+        assert!(missing.contains("AWS_REGION"), "{missing}");
+        let credentials = [("AWS_REGION", "eu-west-1"), ("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")];
+        assert_eq!(mistakes(&rules, &[&[table][..], &credentials].concat()), "");
+    }
+}
