@@ -1,5 +1,5 @@
 //! Checks of the RabbitMQ topology against functions and mappings. Every queue of a topology file has a dead-letter
-//! queue and a delivery limit, so neither is checked.
+//! queue, and every quorum queue a delivery limit, so neither is checked.
 
 use std::time::Duration;
 
@@ -171,7 +171,7 @@ fn receive_count_above_limit(model: &Model<'_>, findings: &mut Findings) {
     for (_, function, name) in mapped(model) {
         let variable = "RABBITMQ_MAX_RECEIVE_COUNT";
         let receives = function.count(variable, RECEIVE_COUNT_MAX_DEFAULT);
-        let limit = declared(topology, name).map(|queue| queue.delivery_limit);
+        let limit = declared(topology, name).and_then(Queue::delivery_limit);
         if let (Some(receives), Some(limit)) = (receives, limit)
             && receives >= u64::from(limit)
         {
