@@ -5,6 +5,7 @@ pub(crate) mod consumer;
 mod fanout;
 mod interop;
 mod mapping;
+mod ordered;
 mod producer;
 mod proxy;
 mod support;
