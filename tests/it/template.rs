@@ -219,7 +219,8 @@ fn consumer_dead_letters_before_rabbitmq(project: &Path) {
         let queue = topology.queues().iter().find(|queue| queue.name == mapping.queue).expect("the queue exists");
         let consumer = plan.functions.iter().find(|function| function.name == mapping.function).expect("a consumer");
         let receives: u32 = consumer.environment["RABBITMQ_MAX_RECEIVE_COUNT"].parse().expect("a number");
-        assert!(receives < queue.delivery_limit, "{}: the consumer dead-letters first, with a reason", queue.name);
+        let limit = queue.delivery_limit().expect("a quorum queue");
+        assert!(receives < limit, "{}: the consumer dead-letters first, with a reason", queue.name);
         let delays = consumer.environment.get("RABBITMQ_RETRY_DELAYS");
         let delays = delays.map_or_else(queue_names::RetryDelays::default, |delays| {
             queue_names::RetryDelays::parse(delays).expect("delays")

@@ -21,7 +21,7 @@ use futures_util::future::{Either, select};
 use futures_util::{FutureExt, StreamExt, stream};
 use sluicegate_envelope::Envelope;
 use sluicegate_queue::{SendError, ordering_groups};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::deadlines::Deadlines;
 use crate::handlers::Handlers;
@@ -105,7 +105,7 @@ impl<S: Source> RunningBatch<'_, S> {
             } else if Instant::now() >= self.run.deadlines.work_until {
                 self.return_untouched(index, None, "not started before the deadline")
             } else {
-                self.settle_message(index, settled.is_empty()).await
+                self.settle_started(index, settled.is_empty()).await
             };
             if settlement.disposition.is_returned() {
                 blocked = Some(settlement.disposition.delay());
@@ -116,12 +116,44 @@ impl<S: Source> RunningBatch<'_, S> {
     }
 
     fn return_untouched(&self, index: usize, delay: Option<Duration>, reason: &str) -> Settlement {
-        self.settled(index, None, Disposition::Returned(delay), reason, None)
+        self.settled(index, &self.messages[index], None, Disposition::Returned(delay), reason, None)
     }
 
-    /// Decodes, handles, settles and reports one message. `head` is true if it is the first of its group.
-    async fn settle_message(&self, index: usize, head: bool) -> Settlement {
+    /// Settles one message; where the source retries in place, after as many tries as the time allows. There a message
+    /// that cannot be dead-lettered is returned after a delay, because its batch comes again at once. `head` is true if
+    /// it is the first of its group.
+    async fn settle_started(&self, index: usize, head: bool) -> Settlement {
         let message = &self.messages[index];
+        if self.source.is_settled(index) {
+            return self.settled(
+                index,
+                message,
+                None,
+                Disposition::Done,
+                "settled before its batch was returned",
+                None,
+            );
+        }
+        let mut settlement = self.settle_message(index, message, head).await;
+        if self.source.retries_in_place(index) {
+            let mut message = message.clone();
+            while let Disposition::Retry(delay) | Disposition::RejectFailed(delay) = settlement.disposition {
+                let work_until = self.run.deadlines.work_until;
+                sleep_until(Instant::now().checked_add(delay).unwrap_or(work_until).min(work_until)).await;
+                if matches!(settlement.disposition, Disposition::RejectFailed(_)) || Instant::now() >= work_until {
+                    break;
+                }
+                message.receive_count = message.receive_count.saturating_add(1);
+                let retried_in_place = settlement.retried_in_place + 1;
+                let next = Box::pin(self.settle_message(index, &message, head)).await;
+                settlement = Settlement { retried_in_place, ..next };
+            }
+        }
+        settlement
+    }
+
+    /// Decodes, handles, settles and reports one receive of a message.
+    async fn settle_message(&self, index: usize, message: &ReceivedMessage<'_>, head: bool) -> Settlement {
         #[cfg(feature = "s3")]
         let decoded = match self.fetch(index, message).await {
             Some(fetched) => fetched.map_err(NotDecoded::NotFetched),
@@ -144,7 +176,7 @@ impl<S: Source> RunningBatch<'_, S> {
                 Begin::Handle => self.call(delivery).await,
                 Begin::Refuse(outcome) => (outcome, "", None),
                 Begin::Settle(disposition, reason) => {
-                    return self.settled(index, Some(delivery.envelope()), disposition, reason, None);
+                    return self.settled(index, message, Some(delivery.envelope()), disposition, reason, None);
                 }
             },
         };
@@ -173,20 +205,22 @@ impl<S: Source> RunningBatch<'_, S> {
         if let (Some(idempotency), Ok(delivery)) = (self.run.idempotency, &decoded) {
             idempotency.end(delivery, disposition, tries.last, self.run.deadlines.dead_letter_until).await;
         }
-        self.settled(index, envelope, disposition, &reason, handler)
+        self.settled(index, message, envelope, disposition, &reason, handler)
     }
 
     /// Reports a message that is settled.
     fn settled(
         &self,
         index: usize,
+        message: &ReceivedMessage<'_>,
         envelope: Option<&Envelope>,
         disposition: Disposition,
         reason: &str,
         handler: Option<Duration>,
     ) -> Settlement {
-        self.run.report.log(&self.messages[index], envelope, disposition, reason, handler);
-        Settlement { disposition, handler, sent_unix_ms: self.source.sent_unix_ms(index, envelope) }
+        self.run.report.log(message, envelope, disposition, reason, handler);
+        let sent_unix_ms = self.source.sent_unix_ms(index, envelope);
+        Settlement { disposition, handler, retried_in_place: 0, sent_unix_ms }
     }
 
     fn decode(&self, index: usize, message: &ReceivedMessage<'_>) -> Result<Arc<Delivery>, NotDecoded<S::Undecodable>> {

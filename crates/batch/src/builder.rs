@@ -194,6 +194,15 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Sets the RabbitMQ queues whose messages are handled in order, instead of `RABBITMQ_ORDERED_QUEUES`. A failing
+    /// message is tried again in the same invocation, and the later ones of its group wait; the group is that of the
+    /// event, or else the queue.
+    #[cfg(feature = "rabbitmq")]
+    pub fn ordered_queues<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.sources.rabbitmq.ordered_queues = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
     /// Points each service that is not configured at an address without a service, for [`testing`](crate::testing).
     pub(crate) fn without_services(mut self) -> Result<Self, ConsumerBuildError> {
         let mut mistakes = Vec::new();

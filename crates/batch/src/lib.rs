@@ -34,7 +34,7 @@
 //!
 //! Batches come from Amazon SQS (feature `sqs`, default) and RabbitMQ on Amazon MQ (feature `rabbitmq`); the event
 //! determines which. How RabbitMQ messages are settled without a partial response is documented in
-//! `source/rabbitmq.rs`.
+//! `source/rabbitmq.rs`, and how the order of a queue is kept in `source/rabbitmq/ordered.rs`.
 //!
 //! An SQS message that is not a CloudEvent, such as a notification of S3, is handled if `sqs.message` itself has a
 //! handler, and otherwise dead-lettered. Its envelope has the type `sqs.message`, the body as payload, the id of the

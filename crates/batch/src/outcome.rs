@@ -19,7 +19,8 @@ pub enum Outcome {
     /// dead-letter queue when its receives are exhausted. It should not contain payload.
     Failed(String),
     /// Retry after this delay: rounded up to whole seconds, at most about 11.5 hours (SQS); or the shortest retry delay
-    /// that is at least as long, or else the longest (RabbitMQ).
+    /// that is at least as long, or else the longest (RabbitMQ). On an ordered queue of RabbitMQ the delay ends at the
+    /// latest with the invocation.
     RetryAfter(Duration),
     /// A retry is pointless: the message goes to the dead-letter queue now, with this reason, which is also logged. It
     /// should not contain payload.

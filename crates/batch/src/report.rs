@@ -103,6 +103,7 @@ fn by_queue<'a>(
             Disposition::Returned(_) => &mut deliveries.returned,
         };
         *count += 1;
+        deliveries.retried += u64::from(settlement.retried_in_place);
         deliveries.oldest = deliveries.oldest.max(settlement.sent_unix_ms.map(age));
         deliveries.handlers.extend(settlement.handler);
     }

@@ -73,6 +73,8 @@ pub(crate) struct Settlement {
     pub(crate) disposition: Disposition,
     /// How long the handler ran, if one was called.
     pub(crate) handler: Option<Duration>,
+    /// Failures that were followed by another try in the same invocation.
+    pub(crate) retried_in_place: u32,
     /// When the message was sent, in milliseconds since 1970.
     pub(crate) sent_unix_ms: Option<u64>,
 }

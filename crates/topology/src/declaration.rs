@@ -1,7 +1,8 @@
 //! The exchanges, queues and bindings that a topology declares, with their arguments.
 //!
-//! Everything is durable. Every queue is declared a quorum queue, because the default type differs between brokers.
-//! Dead-lettering is at least once, which RabbitMQ does only for quorum queues that refuse publishers when full
+//! The type of every queue is declared, because the default differs between brokers. Queues are durable quorum queues,
+//! except those that the file describes as a program declares them: classic, and possibly not durable. Dead-lettering
+//! is at least once, which RabbitMQ does only for quorum queues that refuse publishers when full
 //! (<https://www.rabbitmq.com/docs/quorum-queues#activating-at-least-once-dead-lettering>).
 //!
 //! Only arguments that RabbitMQ 3.10 supports and later versions still accept are used.
@@ -11,12 +12,17 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sluicegate_queue::queue_names::{dead_letter_queue, delay_exchange, retry_queue};
 
-use crate::topology::{Exchange, ExchangeType, Queue, Topology};
+use crate::topology::{Exchange, ExchangeType, Queue, QueueKind, Topology};
 
 /// The delivery limit of queues without a consumer, which must not drop a message that was inspected often. RabbitMQ 4
 /// defaults to 20. This large number is used instead of -1 (no limit), because 3.10 drops a message at its first return
 /// if the limit is -1 (seen on 3.10.8).
 const DELIVERY_LIMIT_NONE: u32 = 1_000_000_000;
+
+/// The argument with the type of a queue.
+pub(crate) const QUEUE_TYPE: &str = "x-queue-type";
+/// The type of a classic queue.
+pub(crate) const CLASSIC: &str = "classic";
 
 /// An exchange to declare. It is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,11 +35,13 @@ pub struct ExchangeDeclaration {
     pub arguments: BTreeMap<String, Value>,
 }
 
-/// A queue to declare. It is durable; its type is among its arguments.
+/// A queue to declare. Its type is among its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueDeclaration {
     /// Its name.
     pub name: String,
+    /// Whether it survives a restart of the broker.
+    pub durable: bool,
     /// Its arguments.
     pub arguments: BTreeMap<String, Value>,
 }
@@ -140,13 +148,22 @@ impl Exchange {
 impl Queue {
     pub(crate) fn declarations(&self) -> Vec<QueueDeclaration> {
         let dead_letters = dead_letter_queue(&self.name);
-        let mut arguments = quorum(self.delivery_limit);
-        at_least_once(&mut arguments, "", Some(&dead_letters));
-        if let Some(max_length) = self.max_length {
-            arguments.insert("x-max-length".into(), max_length.into());
-        }
-        let own = QueueDeclaration { name: self.name.clone(), arguments };
-        let dead_letters = QueueDeclaration { name: dead_letters, arguments: quorum(DELIVERY_LIMIT_NONE) };
+        let (durable, arguments) = match self.kind {
+            QueueKind::Quorum { delivery_limit, max_length, single_active_consumer } => {
+                let mut arguments = quorum(delivery_limit);
+                at_least_once(&mut arguments, "", Some(&dead_letters));
+                arguments.extend(max_length.map(|max_length| ("x-max-length".into(), max_length.into())));
+                if single_active_consumer {
+                    arguments.insert("x-single-active-consumer".into(), true.into());
+                }
+                (true, arguments)
+            }
+            // Without any other argument, so that the program's own declaration is accepted.
+            QueueKind::Classic { durable } => (durable, BTreeMap::from([(QUEUE_TYPE.into(), CLASSIC.into())])),
+        };
+        let own = QueueDeclaration { name: self.name.clone(), durable, arguments };
+        let dead_letters =
+            QueueDeclaration { name: dead_letters, durable: true, arguments: quorum(DELIVERY_LIMIT_NONE) };
         let steps = self.retry.delays_s().iter();
         let retry = steps.map(|step_s| waiting(retry_queue(&self.name, *step_s), *step_s, "", Some(&self.name)));
         [dead_letters, own].into_iter().chain(retry).collect()
@@ -158,12 +175,12 @@ fn waiting(name: String, step_s: u32, exchange: &str, routing_key: Option<&str>)
     let mut arguments = quorum(DELIVERY_LIMIT_NONE);
     arguments.insert("x-message-ttl".into(), (u64::from(step_s) * 1000).into());
     at_least_once(&mut arguments, exchange, routing_key);
-    QueueDeclaration { name, arguments }
+    QueueDeclaration { name, durable: true, arguments }
 }
 
 fn quorum(delivery_limit: u32) -> BTreeMap<String, Value> {
     BTreeMap::from([
-        ("x-queue-type".into(), "quorum".into()),
+        (QUEUE_TYPE.into(), "quorum".into()),
         ("x-overflow".into(), "reject-publish".into()),
         ("x-delivery-limit".into(), delivery_limit.into()),
     ])

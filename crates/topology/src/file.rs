@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 use sluicegate_queue::queue_names::RetryDelays;
 use sluicegate_yaml::{Checker, Dialect, Document, Faults, Node};
 
-use crate::topology::{DELIVERY_LIMIT_DEFAULT, Exchange, ExchangeBinding, ExchangeType, Queue, Topology};
+use crate::topology::{
+    DELIVERY_LIMIT_DEFAULT, DELIVERY_LIMIT_ORDERED, Exchange, ExchangeBinding, ExchangeType, Queue, QueueKind, Topology,
+};
 use checks::NAME_BYTES_MAX;
 
 /// Exchanges that every virtual host has, and their types (<https://www.rabbitmq.com/docs/exchanges>).
@@ -116,7 +118,10 @@ fn known_exchange<'n>(checker: &mut Checker<'_>, node: &'n Node, types: &Types<'
 }
 
 fn queue(checker: &mut Checker<'_>, name: &str, node: &Node, types: &Types<'_>) -> Option<Queue> {
-    checker.fields(node, &["bindings", "delivery-limit", "max-length", "retry"])?;
+    checker.fields(
+        node,
+        &["type", "durable", "bindings", "delivery-limit", "max-length", "single-active-consumer", "retry"],
+    )?;
     let mut bindings = Vec::new();
     for item in node.get("bindings").map(|node| checker.list(node)).unwrap_or_default() {
         if let Some(binding) = binding(checker, item, types) {
@@ -126,17 +131,45 @@ fn queue(checker: &mut Checker<'_>, name: &str, node: &Node, types: &Types<'_>) 
             bindings.push(binding);
         }
     }
-    let limit = node.get("delivery-limit").map(|node| checker.integer(node, 1..=DELIVERY_LIMIT_MAX));
-    let max_length = node.get("max-length").and_then(|node| checker.integer(node, 1..=u32::MAX));
     let retry =
         node.get("retry").map_or_else(|| Some(RetryDelays::default()), |node| checks::retry_delays(checker, node));
-    Some(Queue {
-        name: name.to_owned(),
-        bindings,
-        delivery_limit: limit.unwrap_or(Some(DELIVERY_LIMIT_DEFAULT))?,
+    let kind = match node.get("type").map(|node| checker.choice(node, &[("quorum", false), ("classic", true)])) {
+        Some(Some(true)) => classic(checker, node),
+        Some(None) => None,
+        Some(Some(false)) | None => quorum(checker, node),
+    };
+    Some(Queue { name: name.to_owned(), bindings, kind: kind?, retry: retry? })
+}
+
+fn quorum(checker: &mut Checker<'_>, node: &Node) -> Option<QueueKind> {
+    if let Some(durable) = node.get("durable")
+        && checks::flag(checker, durable) == Some(false)
+    {
+        checker.fault(durable, "a quorum queue is always durable; `type: classic` can be not durable");
+    }
+    let ordered = node.get("single-active-consumer").map_or(Some(false), |node| checks::flag(checker, node));
+    let limit = node.get("delivery-limit").map(|node| checker.integer(node, 1..=DELIVERY_LIMIT_MAX));
+    let max_length = node.get("max-length").and_then(|node| checker.integer(node, 1..=u32::MAX));
+    let by_default = if ordered == Some(true) { DELIVERY_LIMIT_ORDERED } else { DELIVERY_LIMIT_DEFAULT };
+    Some(QueueKind::Quorum {
+        delivery_limit: limit.unwrap_or(Some(by_default))?,
         max_length: max_length.map(u64::from),
-        retry: retry?,
+        single_active_consumer: ordered?,
     })
+}
+
+fn classic(checker: &mut Checker<'_>, node: &Node) -> Option<QueueKind> {
+    for (name, reason) in [
+        ("delivery-limit", "RabbitMQ counts deliveries on quorum queues only"),
+        ("max-length", "the queue must have no arguments that a program does not declare; use a policy"),
+        ("single-active-consumer", "the queue must have no arguments that a program does not declare"),
+    ] {
+        if let Some(node) = node.get(name) {
+            checker.fault(node, format!("not with `type: classic`: {reason}"));
+        }
+    }
+    let durable = checker.required(node, "durable").and_then(|node| checks::flag(checker, node));
+    Some(QueueKind::Classic { durable: durable? })
 }
 
 fn binding(checker: &mut Checker<'_>, node: &Node, types: &Types<'_>) -> Option<ExchangeBinding> {

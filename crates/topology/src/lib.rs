@@ -57,4 +57,4 @@ pub use queues::{QueueFate, QueueType, queues};
 /// The header with the number of receives before a message was published to its queue.
 pub use sluicegate_queue::dead_letter::RECEIVE_COUNT;
 pub use sluicegate_yaml::{Fault, Faults};
-pub use topology::{Exchange, ExchangeBinding, ExchangeType, Policy, PolicyTarget, Queue, Topology};
+pub use topology::{Exchange, ExchangeBinding, ExchangeType, Policy, PolicyTarget, Queue, QueueKind, Topology};

@@ -10,6 +10,11 @@ use sluicegate_queue::queue_names::RetryDelays;
 /// (<https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>).
 pub(crate) const DELIVERY_LIMIT_DEFAULT: u32 = 20;
 
+/// The same for a queue with a single active consumer. There a batch that is returned to keep its order counts as a
+/// delivery of each of its messages, at most the default batch of 100 messages times the default of 5 receives
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/services-mq-params.html>). This is twice as many.
+pub(crate) const DELIVERY_LIMIT_ORDERED: u32 = 1_000;
+
 /// The desired objects of one virtual host. Each list is in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topology {
@@ -39,8 +44,11 @@ impl Topology {
             self.queues.push(Queue {
                 name: name.to_owned(),
                 bindings: vec![ExchangeBinding { exchange: name.to_owned(), routing_key, arguments: BTreeMap::new() }],
-                delivery_limit: DELIVERY_LIMIT_DEFAULT,
-                max_length: None,
+                kind: QueueKind::Quorum {
+                    delivery_limit: DELIVERY_LIMIT_DEFAULT,
+                    max_length: None,
+                    single_active_consumer: false,
+                },
                 retry: RetryDelays::default(),
             });
         }
@@ -107,19 +115,53 @@ impl ExchangeType {
     }
 }
 
-/// One quorum queue. It always has a dead-letter queue and retry queues.
+/// One queue. It always has a dead-letter queue and retry queues, which are quorum queues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
     /// Its name.
     pub name: String,
     /// What it gets its messages from, besides the default exchange.
     pub bindings: Vec<ExchangeBinding>,
-    /// How often a message may be delivered again before RabbitMQ dead-letters it.
-    pub delivery_limit: u32,
-    /// How many messages it holds; beyond that, publishers are refused.
-    pub max_length: Option<u64>,
+    /// How it is declared.
+    pub kind: QueueKind,
     /// The delays its messages can be retried after.
     pub retry: RetryDelays,
+}
+
+/// How a queue is declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueKind {
+    /// A durable, replicated queue that dead-letters at least once.
+    Quorum {
+        /// How often a message may be delivered again before RabbitMQ dead-letters it.
+        delivery_limit: u32,
+        /// How many messages it holds; beyond that, publishers are refused.
+        max_length: Option<u64>,
+        /// Whether only one of its consumers gets messages at a time.
+        single_active_consumer: bool,
+    },
+    /// A queue as a program declares it without arguments. RabbitMQ dead-letters none of its messages.
+    Classic {
+        /// Whether it survives a restart of the broker.
+        durable: bool,
+    },
+}
+
+impl Queue {
+    /// Returns how often a message may be delivered again before RabbitMQ dead-letters it; `None` if it never does.
+    #[must_use]
+    pub fn delivery_limit(&self) -> Option<u32> {
+        match self.kind {
+            QueueKind::Quorum { delivery_limit, .. } => Some(delivery_limit),
+            QueueKind::Classic { .. } => None,
+        }
+    }
+
+    /// Returns whether only one of its consumers gets messages at a time.
+    #[must_use]
+    pub fn has_single_active_consumer(&self) -> bool {
+        matches!(self.kind, QueueKind::Quorum { single_active_consumer: true, .. })
+    }
 }
 
 /// A binding of a queue to an exchange: the messages that the queue gets from it.

@@ -94,6 +94,49 @@ fn without_counts(message: &Message) -> BasicProperties {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn what_rabbitmq_dead_letters_has_its_reason() {
+    let vhost = vhost("quorum").await;
+    let to_dlq = json!({ "x-dead-letter-exchange": "", "x-dead-letter-routing-key": "q.dlq" });
+    let with = |mut arguments: Value| {
+        arguments.as_object_mut().expect("a map").extend(to_dlq.as_object().expect("a map").clone());
+        arguments
+    };
+    declare(&vhost, "tried", with(json!({ "x-queue-type": "quorum", "x-delivery-limit": 1 }))).await;
+    declare(&vhost, "full", with(json!({ "x-queue-type": "classic", "x-max-length": 1 }))).await;
+    for (queue, body) in [("tried", "rejected"), ("full", "first"), ("full", "second")] {
+        vhost.publish("", queue, BasicProperties::default(), body.as_bytes()).await;
+    }
+    let channel = vhost.channel().await;
+    let reject = async |requeue: bool| {
+        let got = channel.basic_get("tried".into(), BasicGetOptions::default()).await.expect("an answer");
+        let options = BasicNackOptions { requeue, ..BasicNackOptions::default() };
+        got.expect("a message").nack(options).await.expect("returned");
+    };
+    reject(false).await;
+    vhost.publish("", "tried", BasicProperties::default(), b"returned").await;
+    for _ in 0..2 {
+        vhost.until_ready("tried", 1).await;
+        reject(true).await;
+    }
+    let short = BasicProperties::default().with_expiration("1".into());
+    vhost.publish("", "tried", short, b"expired").await;
+
+    vhost.until_ready("q.dlq", 4).await;
+    let all = take_all(&open(&vhost, "q.dlq").await.expect("a queue")).await;
+    let shown: BTreeSet<_> =
+        all.iter().map(|dead| (String::from_utf8_lossy(&dead.body).into_owned(), dead.reason.as_str())).collect();
+    let expected = [
+        ("expired", "expired in tried"),
+        ("first", "full was full"),
+        ("rejected", "rejected by the consumer of tried"),
+        ("returned", "delivered more often than tried allows"),
+    ];
+    assert_eq!(shown, expected.map(|(body, reason)| (body.to_owned(), reason)).into());
+    vhost.delete().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn reading_leaves_messages_unchanged_and_in_order() {
     for queue_type in ["quorum", "classic"] {
         let vhost = vhost(queue_type).await;

@@ -74,11 +74,14 @@ fn every_command_is_shown() {
 }
 
 #[test]
-fn the_topology_on_the_page_is_one() {
+fn the_topologies_on_the_page_are_sound() {
     let blocks = Page::read("docs/rabbitmq.md").blocks();
-    let file = blocks.iter().find(|block| block.info == "yaml").expect("an example");
-    if let Err(faults) = sluicegate_topology::Topology::parse("docs/rabbitmq.md", &file.text) {
-        panic!("{faults}");
+    let files: Vec<_> = blocks.iter().filter(|block| block.info == "yaml").collect();
+    assert!(!files.is_empty(), "the page has an example");
+    for file in files {
+        if let Err(faults) = sluicegate_topology::Topology::parse("docs/rabbitmq.md", &file.text) {
+            panic!("{faults}\n{}", file.text);
+        }
     }
 }
 

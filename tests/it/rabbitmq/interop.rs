@@ -94,47 +94,54 @@ async fn a_plain_amqplib_subscriber_gets_what_a_route_publishes_to_a_fanout_exch
 }
 
 /// A running program.
-struct Program {
+pub(super) struct Program {
     name: &'static str,
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Program {
-    fn start(name: &'static str, arguments: &[&str]) -> Self {
-        let mut command = match name.ends_with(".js") {
-            true => Command::new("node"),
-            false => Command::new(from_environment(PYTHON_BIN).join("python")),
-        };
-        if name.ends_with(".js") {
-            command.env("NODE_PATH", from_environment(NODE_MODULES));
-        }
-        command.arg(root().join("tests/peers/rabbitmq").join(name)).args(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    pub(super) fn start(name: &'static str, arguments: &[&str]) -> Self {
+        let mut command = command(name, arguments);
+        command.stdout(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         Self { name, child, lines }
     }
 
     /// Returns the next line it prints.
-    async fn line(&mut self) -> String {
+    pub(super) async fn line(&mut self) -> String {
         let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await;
         let line = line.unwrap_or_else(|_| panic!("{} printed nothing within {PATIENCE:?}", self.name));
         line.expect("UTF-8").unwrap_or_else(|| panic!("{} ended; its errors are above", self.name))
     }
 
     /// Returns the next message it prints.
-    async fn message(&mut self) -> Value {
+    pub(super) async fn message(&mut self) -> Value {
         let line = self.line().await;
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{}: {error}: {line}", self.name))
     }
 
     /// Waits for the end of the program.
-    async fn end(mut self) {
+    pub(super) async fn end(mut self) {
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         let status = ended.unwrap_or_else(|_| panic!("{} does not end", self.name)).expect("it ran");
         assert!(status.success(), "{}: {status}; its errors are above", self.name);
     }
+}
+
+/// Returns the command of a program in `tests/peers/rabbitmq`.
+pub(super) fn command(name: &str, arguments: &[&str]) -> Command {
+    let mut command = match name.ends_with(".js") {
+        true => Command::new("node"),
+        false => Command::new(from_environment(PYTHON_BIN).join("python")),
+    };
+    if name.ends_with(".js") {
+        command.env("NODE_PATH", from_environment(NODE_MODULES));
+    }
+    command.arg(root().join("tests/peers/rabbitmq").join(name)).args(arguments);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    command
 }
 
 fn from_environment(name: &str) -> PathBuf {

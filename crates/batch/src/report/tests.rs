@@ -43,6 +43,7 @@ proptest! {
             .map(|&(_, disposition, age_ms, handler_us)| Settlement {
                 disposition: ALL[disposition],
                 handler: handler_us.map(Duration::from_micros),
+                retried_in_place: 0,
                 sent_unix_ms: age_ms.map(|age_ms| NOW_UNIX_MS - age_ms),
             })
             .collect();
@@ -71,7 +72,20 @@ proptest! {
 
 #[test]
 fn a_message_sent_in_the_future_has_age_zero() {
-    let ended = Settlement { disposition: Disposition::Done, handler: None, sent_unix_ms: Some(NOW_UNIX_MS + 5_000) };
+    let ended = Settlement {
+        disposition: Disposition::Done,
+        handler: None,
+        retried_in_place: 0,
+        sent_unix_ms: Some(NOW_UNIX_MS + 5_000),
+    };
     let queues = by_queue(&[message("orders")], &[ended], now());
     assert_eq!(queues["orders"].oldest, Some(Duration::ZERO));
+}
+
+#[test]
+fn a_retry_in_the_same_invocation_is_counted_beside_the_end_of_its_message() {
+    let ended =
+        Settlement { disposition: Disposition::Rejected, handler: None, retried_in_place: 2, sent_unix_ms: None };
+    let queues = by_queue(&[message("orders")], &[ended], now());
+    assert_eq!((queues["orders"].retried, queues["orders"].rejected), (2, 1));
 }

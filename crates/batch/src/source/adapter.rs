@@ -12,7 +12,7 @@ use sluicegate_queue::SendError;
 use crate::settlement::{BatchResponse, Settlement, Tries};
 
 /// A message as its source received it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ReceivedMessage<'a> {
     /// The broker's id of the message.
     pub(crate) id: Cow<'a, str>,
@@ -90,6 +90,17 @@ pub(crate) trait Source {
 
     /// Returns when the message was sent, in milliseconds since 1970, if known. `envelope` is the decoded event.
     fn sent_unix_ms(&self, index: usize, envelope: Option<&Envelope>) -> Option<u64>;
+
+    /// Returns whether the message was settled before, in a batch that was returned as a whole.
+    fn is_settled(&self, _index: usize) -> bool {
+        false
+    }
+
+    /// Returns whether a failed message is tried again in the same invocation, because it would lose its place in the
+    /// queue otherwise.
+    fn retries_in_place(&self, _index: usize) -> bool {
+        false
+    }
 
     /// Counts a failure of the handler. `head` is true if the message did not wait for another one of the batch.
     fn failed(&self, index: usize, head: bool) -> impl Future<Output = Tries>;

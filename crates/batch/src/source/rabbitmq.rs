@@ -14,6 +14,8 @@
 //! | rejected, or undecodable | copied to `<queue>.dlq` byte for byte, with the reason |
 //! | not started before the deadline margin | copied to the end of its queue, as if it had not been received |
 //!
+//! On queues whose messages are ordered, no copy is published for a retry: see [`ordered`].
+//!
 //! The batch succeeds only if the broker has confirmed every copy. Otherwise it fails and is returned as a whole. No
 //! message is lost then; handled messages and published copies are duplicated under the same message id (a message
 //! without one gets one with its first copy). After a failed publish to a dead-letter queue nothing more is published,
@@ -35,6 +37,7 @@ mod config;
 mod envelope;
 mod event;
 mod header;
+mod ordered;
 mod republish;
 #[cfg(test)]
 mod tests;
@@ -57,6 +60,7 @@ use tokio::time::Instant;
 pub(crate) use self::config::Settings;
 use self::envelope::Undecodable;
 use self::event::{EventError, EventMessage};
+use self::ordered::{InOrder, OrderedQueues};
 use crate::deadlines::Deadlines;
 use crate::settlement::{BatchResponse, Settlement, Tries};
 use crate::source::adapter::{ReceivedMessage, Source};
@@ -80,6 +84,7 @@ pub(crate) struct RabbitmqSource<P = Broker> {
     vhost: Option<String>,
     retry_delays: RetryDelays,
     receive_count_max: u32,
+    ordered: OrderedQueues,
 }
 
 /// A broker, or a fake in tests.
@@ -144,6 +149,8 @@ pub(crate) struct Received {
     message: EventMessage,
     /// The property `message_id`, or else the id of the event, or else a new id. Copies have the same id.
     id: String,
+    /// `None` if its queue is not ordered.
+    in_order: Option<InOrder>,
 }
 
 impl Received {
@@ -155,7 +162,7 @@ impl Received {
             let of_event = envelope.as_ref().map(Envelope::id).filter(|id| id.len() <= QUEUE_NAME_BYTES_MAX);
             of_event.map_or(fresh.clone(), str::to_owned)
         });
-        Self { message, id }
+        Self { message, id, in_order: None }
     }
 
     fn received_message(&self) -> ReceivedMessage<'_> {
@@ -163,8 +170,8 @@ impl Received {
             id: Cow::Borrowed(&self.id),
             queue: &self.message.queue.name,
             receive_count: self.receive_count(),
-            group: None,
-            ordered: false,
+            group: self.in_order.as_ref().and_then(|message| message.group.as_deref()).map(Cow::Borrowed),
+            ordered: self.in_order.is_some(),
             trace_header: None,
         }
     }
@@ -173,7 +180,10 @@ impl Received {
         let count = |name| self.message.header(name).and_then(queue_header::count);
         let dead_lettered = self.message.header(dead_letter::REASON).is_some();
         let before = if dead_lettered { 0 } else { count(dead_letter::RECEIVE_COUNT).unwrap_or_default() };
-        let here = count("x-delivery-count").unwrap_or(u32::from(self.message.redelivered));
+        let here = match &self.in_order {
+            Some(message) => message.failures(),
+            None => count("x-delivery-count").unwrap_or(u32::from(self.message.redelivered)),
+        };
         before.saturating_add(here).saturating_add(1)
     }
 }
@@ -188,13 +198,14 @@ impl<P: Publish> RabbitmqSource<P> {
 
     /// Returns the batch. Refuses messages of another virtual host, because their copies could not be published to the
     /// source queue.
-    fn batch(&self, received: Vec<Received>, deadlines: Deadlines) -> Result<Batch<'_, P>, ReadError> {
+    fn batch(&self, mut received: Vec<Received>, deadlines: Deadlines) -> Result<Batch<'_, P>, ReadError> {
         let mut theirs = received.iter().filter_map(|received| received.message.queue.vhost.as_ref());
         if let Some(ours) = &self.vhost
             && let Some(theirs) = theirs.find(|theirs| *theirs != ours)
         {
             return Err(ReadError::VirtualHost { theirs: theirs.clone(), ours: ours.clone() });
         }
+        self.ordered.arrange(&mut received);
         let placed = received.iter().map(|_| AtomicBool::new(false)).collect();
         Ok(Batch { source: self, received, deadlines, placed, failure: Mutex::default() })
     }
@@ -207,7 +218,7 @@ pub(crate) struct Batch<'a, P = Broker> {
     deadlines: Deadlines,
     /// Whether the broker confirmed a copy of each message.
     placed: Vec<AtomicBool>,
-    /// The error of the first publish that failed.
+    /// Why the batch is returned: the error of the first publish that failed, or that ordered messages are returned.
     failure: Mutex<Option<String>>,
 }
 
@@ -226,7 +237,7 @@ impl<P: Publish> Source for Batch<'_, P> {
     }
 
     fn decode(&self, index: usize) -> Result<Envelope, Undecodable> {
-        let Received { message, id } = &self.received[index];
+        let Received { message, id, .. } = &self.received[index];
         envelope::envelope(message, id)
     }
 
@@ -238,9 +249,22 @@ impl<P: Publish> Source for Batch<'_, P> {
         of_event.or_else(of_message)
     }
 
+    fn is_settled(&self, index: usize) -> bool {
+        self.received[index].in_order.as_ref().is_some_and(|message| message.settled)
+    }
+
+    fn retries_in_place(&self, index: usize) -> bool {
+        self.received[index].in_order.is_some()
+    }
+
     async fn failed(&self, index: usize, _: bool) -> Tries {
-        let count = self.received[index].receive_count();
-        Tries { count, last: count >= self.source.receive_count_max }
+        let received = &self.received[index];
+        let count = received.receive_count();
+        let last = count >= self.source.receive_count_max;
+        if let Some(message) = received.in_order.as_ref().filter(|_| !last) {
+            message.failed();
+        }
+        Tries { count, last }
     }
 
     async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), SendError> {
@@ -253,6 +277,9 @@ impl<P: Publish> Source for Batch<'_, P> {
     }
 
     async fn return_to_queue(&self, returned: &[(usize, Option<Duration>)]) {
+        if returned.iter().any(|(index, _)| self.retries_in_place(*index)) {
+            self.fail_because(|| "messages of an ordered queue keep their places".to_owned());
+        }
         if self.failure().is_none() {
             let publishes = stream::iter(returned);
             publishes
@@ -263,13 +290,18 @@ impl<P: Publish> Source for Batch<'_, P> {
 
     /// Succeeds only if every message is done or has a confirmed copy.
     fn respond(&self, settlements: &[Settlement]) -> Result<BatchResponse, Unsettled> {
-        let proven = |(settlement, placed): (&Settlement, &AtomicBool)| {
-            settlement.disposition.is_handled() || placed.load(Ordering::Relaxed)
-        };
-        let left = settlements.iter().zip(&self.placed).filter(|entry| !proven(*entry)).count();
+        let proven = settlements
+            .iter()
+            .zip(&self.placed)
+            .map(|(settlement, placed)| settlement.disposition.is_handled() || placed.load(Ordering::Relaxed));
+        let in_order = self.received.iter().zip(proven.clone());
+        let in_order = in_order.filter_map(|(received, proven)| Some((received.in_order.as_ref()?, proven)));
+        let left = proven.filter(|proven| !proven).count();
         if left == 0 {
+            self.source.ordered.acknowledged(in_order.map(|(message, _)| message));
             return Ok(BatchResponse::of(std::iter::empty()));
         }
+        self.source.ordered.returned(in_order);
         let reason = self.failure().unwrap_or_else(|| "no time was left".to_owned());
         tracing::error!(messages = settlements.len(), left, reason, "the batch is returned");
         Err(Unsettled { left, messages: settlements.len(), reason })
@@ -278,7 +310,7 @@ impl<P: Publish> Source for Batch<'_, P> {
 
 impl<P: Publish> Batch<'_, P> {
     async fn return_one_to_queue(&self, index: usize, delay: Option<Duration>) {
-        let Received { message, id } = &self.received[index];
+        let Received { message, id, .. } = &self.received[index];
         let receive_count = self.received[index].receive_count();
         let (name, receive_count) = match delay {
             Some(delay) => {
@@ -307,7 +339,7 @@ impl<P: Publish> Batch<'_, P> {
     }
 
     async fn dead_letter_copy(&self, index: usize, reason: &str, deadline: Instant) -> Result<(), SendError> {
-        let Received { message, id } = &self.received[index];
+        let Received { message, id, .. } = &self.received[index];
         let properties = republish::properties(message, id, self.received[index].receive_count(), Some(reason));
         self.place(index, &dead_letter_queue(&message.queue.name), properties, deadline).await
     }
@@ -334,8 +366,12 @@ impl<P: Publish> Batch<'_, P> {
 
     /// Records the first failed publish.
     fn fail(&self, error: &SendError) {
-        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.get_or_insert_with(|| error.to_string());
+        self.fail_because(|| error.to_string());
+    }
+
+    /// Records why the batch is returned, unless a reason is known.
+    fn fail_because(&self, reason: impl FnOnce() -> String) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(reason);
     }
 
     fn failure(&self) -> Option<String> {

@@ -1,5 +1,5 @@
 //! Checks of the RabbitMQ topology against functions and mappings. Every queue of a topology file has a dead-letter
-//! queue and a delivery limit, so neither is checked.
+//! queue, and every quorum queue a delivery limit, so neither is checked.
 
 use std::time::Duration;
 
@@ -62,6 +62,15 @@ pub(super) const CHECKS: &[Check] = &[
         fix: "Set delivery-limit in infra/topology.yaml well above RABBITMQ_MAX_RECEIVE_COUNT.",
         source: "https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling",
         find: receive_count_above_limit,
+    },
+    Check {
+        id: "single-active-consumer-not-ordered",
+        severity: Severity::Error,
+        title: "a queue with a single active consumer is not among RABBITMQ_ORDERED_QUEUES",
+        why: "The consumer sends a failed message through a retry queue, and it comes back behind later ones.",
+        fix: "Name the queue in RABBITMQ_ORDERED_QUEUES, or leave out single-active-consumer.",
+        source: "https://www.rabbitmq.com/docs/consumers#single-active-consumer",
+        find: single_active_consumer_not_ordered,
     },
 ];
 
@@ -171,12 +180,29 @@ fn receive_count_above_limit(model: &Model<'_>, findings: &mut Findings) {
     for (_, function, name) in mapped(model) {
         let variable = "RABBITMQ_MAX_RECEIVE_COUNT";
         let receives = function.count(variable, RECEIVE_COUNT_MAX_DEFAULT);
-        let limit = declared(topology, name).map(|queue| queue.delivery_limit);
+        let limit = declared(topology, name).and_then(Queue::delivery_limit);
         if let (Some(receives), Some(limit)) = (receives, limit)
             && receives >= u64::from(limit)
         {
             let what = format!("gives up after {receives} receives, {name} has a delivery limit of {limit}");
             findings.add_variable(function, variable, what);
+        }
+    }
+}
+
+fn single_active_consumer_not_ordered(model: &Model<'_>, findings: &mut Findings) {
+    let Some(topology) = &model.project.topology else { return };
+    for (_, function, name) in mapped(model) {
+        let variable = "RABBITMQ_ORDERED_QUEUES";
+        let ordered = match function.variable(variable) {
+            Setting::Absent => String::new(),
+            Setting::Unknown(_) => continue,
+            Setting::Known(names) => names,
+        };
+        if declared(topology, name).is_some_and(Queue::has_single_active_consumer)
+            && !ordered.split(',').any(|ordered| ordered.trim() == name)
+        {
+            findings.add_variable(function, variable, format!("{name} is not in it"));
         }
     }
 }

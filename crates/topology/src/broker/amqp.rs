@@ -25,6 +25,13 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const NOT_FOUND: u16 = 404;
 const PRECONDITION_FAILED: u16 = 406;
 
+/// The feature flag that RabbitMQ names when it refuses a queue that is neither durable nor exclusive, as 4.3 and later
+/// do (<https://www.rabbitmq.com/docs/queues#durability>).
+const TRANSIENT_QUEUES: &str = "transient_nonexcl_queues";
+/// What to do then.
+const TRANSIENT_QUEUES_FIX: &str = "; write `durable: true` in the topology file, and declare the queue durable in the \
+                                    programs that use it";
+
 /// Longest time for closing a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -110,7 +117,11 @@ impl Session {
 
     pub(crate) async fn queue(&mut self, queue: &QueueDeclaration, mode: Mode) -> Result<Declared, Error> {
         let doing = format!("queue {}", queue.name);
-        let options = QueueDeclareOptions { passive: mode == Mode::Check, ..QueueDeclareOptions::durable() };
+        let options = QueueDeclareOptions {
+            passive: mode == Mode::Check,
+            durable: queue.durable,
+            ..QueueDeclareOptions::default()
+        };
         let (name, arguments) = (self.short(&queue.name)?, self.table(&queue.arguments)?);
         let channel = self.channel().await?;
         let answer = within(channel.queue_declare(name, options, arguments)).await;
@@ -205,6 +216,28 @@ async fn within<T>(question: impl Future<Output = lapin::Result<T>>) -> Result<T
 }
 
 fn failure(place: String, error: &Failure) -> Error {
-    let reason = error.to_string();
+    let reason = with_fix(error.to_string());
     if error.code().is_some() { Error::Refused { place, reason } } else { Error::Unreachable { place, reason } }
+}
+
+/// Adds what to do to the broker's reason, where the reason does not say it.
+fn with_fix(mut reason: String) -> String {
+    if reason.contains(TRANSIENT_QUEUES) {
+        reason.push_str(TRANSIENT_QUEUES_FIX);
+    }
+    reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_refuses_queues_that_are_not_durable_is_explained() {
+        // The answer of RabbitMQ 4.3, shortened.
+        let text = "INTERNAL_ERROR - Feature `transient_nonexcl_queues` is deprecated. By default, this feature is not permitted";
+        let shown = with_fix(text.to_owned());
+        assert!(shown.starts_with(text) && shown.contains("write `durable: true` in the topology file"), "{shown}");
+        assert_eq!(with_fix("ACCESS_REFUSED".to_owned()), "ACCESS_REFUSED");
+    }
 }

@@ -1,4 +1,4 @@
-//! The checks that only a topology needs: names, routing keys, retry delays, argument values.
+//! The checks that only a topology needs: names, routing keys, retry delays, flags, argument values.
 //!
 //! Each notes a fault itself and then returns `None`.
 
@@ -54,6 +54,17 @@ pub(super) fn plain_value(checker: &mut Checker<'_>, node: &Node) -> Option<Valu
         Data::Bool(value) => Some((*value).into()),
         _ => {
             checker.fault(node, "must be text, an integer, true or false");
+            None
+        }
+    }
+}
+
+/// Expects true or false.
+pub(super) fn flag(checker: &mut Checker<'_>, node: &Node) -> Option<bool> {
+    match node.data() {
+        Data::Bool(value) => Some(*value),
+        _ => {
+            checker.fault(node, "must be true or false");
             None
         }
     }

@@ -28,7 +28,7 @@ const KNOWN: &[(&str, Form)] = &[
 const REFUSED: &[(&str, &str)] = &[
     ("ha-", "classic queue mirroring was removed in RabbitMQ 4.0; quorum queues are replicated as they are"),
     ("queue-mode", "lazy queues have no effect since RabbitMQ 3.12, and never had any on quorum queues"),
-    ("queue-version", "it applies to classic queues only, and this file declares none"),
+    ("queue-version", "it applies to classic queues only, and RabbitMQ 4.0 and later have one version"),
     ("queue-master-locator", "it was removed with classic queue mirroring; use queue-leader-locator"),
     ("max-in-memory-", "it has no effect on quorum queues since RabbitMQ 3.10"),
     ("expires", "an expired queue is deleted with its messages"),

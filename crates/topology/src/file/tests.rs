@@ -97,8 +97,40 @@ fn a_valid_file_gives_the_declared_objects() {
             "orders.delay.5s -> orders.delay.5s",
         ]
     );
-    assert_eq!(topology.queues()[1].delivery_limit, 20);
+    assert_eq!(topology.queues()[1].delivery_limit(), Some(20));
     assert_eq!(topology.policies()[0].definition["max-length"], 99);
+}
+
+#[test]
+fn a_classic_queue_has_no_arguments_besides_its_type_and_an_ordered_queue_allows_many_returns() {
+    let file = "queues:
+  order_queue: { type: classic, durable: false, retry: [1] }
+  hello: { type: classic, durable: true, retry: [1] }
+  payments: { single-active-consumer: true, retry: [1] }
+";
+    let topology = Topology::parse("t.yaml", file).unwrap();
+    let queues = topology.queue_declarations();
+    let shown: Vec<_> = queues.iter().map(|queue| (queue.name.as_str(), queue.durable)).collect();
+    assert_eq!(
+        shown,
+        [
+            ("order_queue.dlq", true),
+            ("order_queue", false),
+            ("order_queue.retry.1s", true),
+            ("hello.dlq", true),
+            ("hello", true),
+            ("hello.retry.1s", true),
+            ("payments.dlq", true),
+            ("payments", true),
+            ("payments.retry.1s", true),
+        ]
+    );
+    let arguments = |index: usize| Value::from_iter(queues[index].arguments.clone());
+    assert_eq!((arguments(1), arguments(4)), (json!({ "x-queue-type": "classic" }), arguments(1)));
+    assert_eq!(arguments(2)["x-dead-letter-routing-key"], "order_queue");
+    assert_eq!(arguments(7)["x-single-active-consumer"], true);
+    assert_eq!(arguments(7)["x-delivery-limit"], 1_000);
+    assert_eq!(arguments(8).get("x-single-active-consumer"), None);
 }
 
 #[test]
@@ -190,8 +222,23 @@ fn mistakes_in_exchanges() {
 fn mistakes_in_queues() {
     check(
         "    max-length: 1000\n",
+        "    length: 1000\n",
+        &["13: /queues/orders/length: unknown field; known are type, durable, bindings, delivery-limit"],
+    );
+    check("    max-length: 1000\n", "    type: stream\n", &["13: /queues/orders/type: `stream` is not known"]);
+    check("    max-length: 1000\n", "    durable: false\n", &["13: /queues/orders/durable: a quorum queue is always"]);
+    check(
+        "    max-length: 1000\n",
+        "    single-active-consumer: 1\n",
+        &["13: /queues/orders/single-active-consumer: must be true or false"],
+    );
+    check(
+        "    max-length: 1000\n",
         "    type: classic\n",
-        &["13: /queues/orders/type: unknown field; known are bindings, delivery-limit"],
+        &[
+            "7: /queues/orders/durable: is missing",
+            "12: /queues/orders/delivery-limit: not with `type: classic`: RabbitMQ counts deliveries",
+        ],
     );
     for limit in ["0", "-1", "many", "7.5", "1000001"] {
         check(

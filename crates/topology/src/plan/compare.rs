@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Plan;
 use crate::broker::management::Inventory;
 use crate::change::{Change, ChangeState, Difference, ObjectKind};
-use crate::declaration::{BindingDeclaration, ExchangeDeclaration, QueueDeclaration};
+use crate::declaration::{BindingDeclaration, CLASSIC, ExchangeDeclaration, QUEUE_TYPE, QueueDeclaration};
 use crate::topology::{Policy, Topology};
 
 pub(super) fn compare(topology: &Topology, vhost: &str, actual: &Inventory) -> Plan {
@@ -92,10 +92,15 @@ fn exchange_differences(wanted: &ExchangeDeclaration, actual: &Inventory) -> Opt
 fn queue_differences(wanted: &QueueDeclaration, actual: &Inventory) -> Option<Vec<Difference>> {
     let found = actual.queues.iter().find(|each| each.name == wanted.name)?;
     let mut differences = Vec::new();
-    differ(&mut differences, "durable", true, found.durable);
+    differ(&mut differences, "durable", wanted.durable, found.durable);
     differ(&mut differences, "auto-delete", false, found.auto_delete);
     differ(&mut differences, "exclusive", false, found.exclusive);
-    differ_in(&mut differences, "", &wanted.arguments, &found.arguments.0);
+    let mut arguments = wanted.arguments.clone();
+    // A queue without the argument is classic: a broker with another default type records it.
+    if !found.arguments.0.contains_key(QUEUE_TYPE) && arguments.get(QUEUE_TYPE).is_some_and(|kind| kind == CLASSIC) {
+        arguments.remove(QUEUE_TYPE);
+    }
+    differ_in(&mut differences, "", &arguments, &found.arguments.0);
     Some(differences)
 }
 

@@ -5,6 +5,7 @@ use sluicegate_queue::queue_names::RetryDelays;
 use sluicegate_queue::rabbitmq::{Broker, BrokerConfig};
 
 use super::RabbitmqSource;
+use super::ordered::OrderedQueues;
 use crate::source::environment::receive_count_max;
 
 /// The settings given to the builder. The others come from the environment.
@@ -13,6 +14,7 @@ pub(crate) struct Settings {
     pub(crate) broker: Option<Broker>,
     pub(crate) retry_delays: Option<RetryDelays>,
     pub(crate) receive_count_max: Option<u32>,
+    pub(crate) ordered_queues: Option<Vec<String>>,
 }
 
 impl Settings {
@@ -43,14 +45,21 @@ impl Settings {
         let retry_delays = self.retry_delays.or_else(|| config.as_ref().map(|config| config.retry_delays().clone()));
         let broker = self.broker.or_else(|| config.map(Broker::new));
         let receive_count_max =
-            self.receive_count_max.or_else(|| receive_count_max("RABBITMQ_MAX_RECEIVE_COUNT", lookup, mistakes));
+            self.receive_count_max.or_else(|| receive_count_max("RABBITMQ_MAX_RECEIVE_COUNT", &lookup, mistakes));
+        let ordered_queues = self.ordered_queues.or_else(|| lookup("RABBITMQ_ORDERED_QUEUES").map(|text| names(&text)));
         Some(RabbitmqSource {
             broker: broker?,
             vhost,
             retry_delays: retry_delays.unwrap_or_default(),
             receive_count_max: receive_count_max.unwrap_or(RECEIVE_COUNT_MAX_DEFAULT).max(1),
+            ordered: OrderedQueues::new(ordered_queues.unwrap_or_default()),
         })
     }
+}
+
+/// Reads a list such as `payments,refunds`.
+fn names(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -63,6 +72,12 @@ mod tests {
         let mut mistakes = Vec::new();
         let source = Settings::default().source(lookup, &mut mistakes);
         (source.map(|source| (source.retry_delays, source.receive_count_max)), mistakes)
+    }
+
+    #[test]
+    fn ordered_queues_are_a_list_of_names() {
+        assert_eq!(names(" payments, refunds,"), ["payments", "refunds"]);
+        assert_eq!(names(""), Vec::<String>::new());
     }
 
     #[test]

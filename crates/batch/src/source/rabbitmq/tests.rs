@@ -1,6 +1,7 @@
 //! Events, the publishes that follow from them, and whether the batch is returned. The broker is a fake with scripted
 //! results.
 
+mod ordered;
 mod reading;
 mod settling;
 
@@ -141,6 +142,11 @@ fn consumer(handled: &Arc<Mutex<Vec<Arc<crate::Delivery>>>>) -> Consumer {
             }
         }
     });
+    consumer_of(builder)
+}
+
+/// Builds the consumer, with delays of at most one second.
+fn consumer_of(builder: crate::ConsumerBuilder) -> Consumer {
     let builder = builder.retry(crate::RetryPolicy {
         base: Duration::from_secs(1),
         cap: Duration::from_secs(1),
@@ -154,7 +160,8 @@ fn consumer(handled: &Arc<Mutex<Vec<Arc<crate::Delivery>>>>) -> Consumer {
 }
 
 fn source(fake: Fake) -> RabbitmqSource<Fake> {
-    RabbitmqSource { broker: fake, vhost: None, retry_delays: RetryDelays::default(), receive_count_max: 3 }
+    let ordered = OrderedQueues::new(vec!["ordered".to_owned()]);
+    RabbitmqSource { broker: fake, vhost: None, retry_delays: RetryDelays::default(), receive_count_max: 3, ordered }
 }
 
 struct Ran {
@@ -171,23 +178,27 @@ impl Ran {
     }
 }
 
-/// Handles an event, with ten seconds for the handlers and one more to settle.
+/// Handles an event with a new source.
 async fn run(event: &Value, fates: &[(&str, &[Fate])]) -> Ran {
+    let now = Instant::now();
+    let fates = fates.iter().map(|(queue, fates)| ((*queue).to_owned(), fates.to_vec())).collect();
+    let source = source(Fake { fates: Mutex::new(fates), ..Fake::default() });
+    let handled = Arc::default();
+    let answer = invoke(&source, &consumer(&handled), event).await;
+    let handled = std::mem::take(&mut *handled.lock().unwrap());
+    Ran { answer, fake: source.broker, handled, took: now.elapsed() }
+}
+
+/// Handles an event, with ten seconds for the handlers and one more to settle.
+async fn invoke(source: &RabbitmqSource<Fake>, consumer: &Consumer, event: &Value) -> Result<BatchResponse, Unsettled> {
     let event = RawValue::from_string(event.to_string()).unwrap();
     let received = received(&event, None).expect("an event of RabbitMQ").expect("messages that can be distinguished");
     let now = Instant::now();
     let after = |ms| now + Duration::from_millis(ms);
     let deadlines = Deadlines::at(after(10_000), after(10_700), after(11_000));
-    let fates = fates.iter().map(|(queue, fates)| ((*queue).to_owned(), fates.to_vec())).collect();
-    let source = source(Fake { fates: Mutex::new(fates), ..Fake::default() });
-    let handled = Arc::default();
-    let consumer = consumer(&handled);
     let batch = source.batch(received, deadlines).expect("any virtual host");
     let settlements = consumer.batch_run(deadlines, REPORT).settle(&batch, &batch.messages()).await;
-    let answer = batch.respond(&settlements);
-    drop(batch);
-    let handled = std::mem::take(&mut *handled.lock().unwrap());
-    Ran { answer, fake: source.broker, handled, took: now.elapsed() }
+    batch.respond(&settlements)
 }
 
 /// A raw message `id` of this type.
