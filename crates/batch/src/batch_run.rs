@@ -29,6 +29,8 @@ use crate::settlement::{Disposition, Settlement, Tries};
 #[cfg(feature = "s3")]
 use crate::source::adapter::FetchError;
 use crate::source::adapter::{ReceivedMessage, Source};
+#[cfg(feature = "status")]
+use crate::status::Statuses;
 use crate::{Delivery, Outcome};
 
 /// The rules for one batch.
@@ -38,6 +40,8 @@ pub(crate) struct BatchRun<'a> {
     pub(crate) concurrency: usize,
     pub(crate) deadlines: Deadlines,
     pub(crate) report: Report<'a>,
+    #[cfg(feature = "status")]
+    pub(crate) statuses: Option<&'a Statuses<'a>>,
 }
 
 impl BatchRun<'_> {
@@ -135,7 +139,10 @@ impl<S: Source> RunningBatch<'_, S> {
             }
             Ok(delivery) => {
                 let started = Instant::now();
-                let (outcome, cause) = self.call(delivery).await;
+                let calling = self.call(delivery);
+                #[cfg(feature = "status")]
+                let calling = self.with_status(delivery, calling);
+                let (outcome, cause) = calling.await;
                 (outcome, cause, Some(started.elapsed()))
             }
         };
@@ -160,8 +167,21 @@ impl<S: Source> RunningBatch<'_, S> {
                 }
             },
         };
+        #[cfg(feature = "status")]
+        if let (Some(statuses), Ok(delivery)) = (self.run.statuses, &decoded) {
+            statuses.settled(delivery, disposition, &reason, tries.last);
+        }
         self.run.report.log(message, envelope, disposition, &reason, handler);
         Settlement { disposition, handler, sent_unix_ms: self.source.sent_unix_ms(index, envelope) }
+    }
+
+    /// Waits for a handler, whose message is recorded as being processed if it has a status.
+    #[cfg(feature = "status")]
+    async fn with_status<T>(&self, delivery: &Delivery, calling: impl Future<Output = T>) -> T {
+        match self.run.statuses {
+            Some(statuses) => statuses.while_handled(delivery, calling).await,
+            None => calling.await,
+        }
     }
 
     fn decode(&self, index: usize, message: &ReceivedMessage<'_>) -> Result<Arc<Delivery>, NotDecoded<S::Undecodable>> {
@@ -184,6 +204,8 @@ impl<S: Source> RunningBatch<'_, S> {
             queue: message.queue.to_owned(),
             message_attributes: self.source.message_attributes(index),
             deadline: self.run.deadlines.work_until,
+            #[cfg(feature = "status")]
+            result: std::sync::OnceLock::new(),
         })
     }
 

@@ -30,6 +30,8 @@ impl Consumer {
             retries: RetryPolicies::default(),
             mistakes: Vec::new(),
             sources: source::Settings::default(),
+            #[cfg(feature = "status")]
+            status_store: None,
         }
     }
 }
@@ -43,6 +45,8 @@ pub struct ConsumerBuilder {
     pub(crate) retries: RetryPolicies,
     mistakes: Vec<String>,
     sources: source::Settings,
+    #[cfg(feature = "status")]
+    status_store: Option<sluicegate_idempotency::AnyStore>,
 }
 
 /// Every mistake in the handlers and the configuration.
@@ -174,6 +178,13 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Sets the store of the statuses of messages, instead of the table that `IDEMPOTENCY_TABLE` names.
+    #[cfg(feature = "status")]
+    pub fn status_store(mut self, store: sluicegate_idempotency::AnyStore) -> Self {
+        self.status_store = Some(store);
+        self
+    }
+
     /// Points each service that is not configured at an address without a service, for [`testing`](crate::testing).
     pub(crate) fn without_services(mut self) -> Result<Self, ConsumerBuildError> {
         let mut mistakes = Vec::new();
@@ -186,7 +197,7 @@ impl ConsumerBuilder {
     ///
     /// Settings that were not given come from the environment: the AWS variables as
     /// [`sluicegate_queue::sqs::sdk_config`] reads them, the broker from `RABBITMQ_URL` and its related variables,
-    /// `RABBITMQ_RETRY_DELAYS`, `RABBITMQ_MAX_RECEIVE_COUNT`, `FIFO_MAX_RECEIVE_COUNT` and `PAYLOAD_BUCKET`. Without
+    /// `RABBITMQ_RETRY_DELAYS`, `RABBITMQ_MAX_RECEIVE_COUNT`, `FIFO_MAX_RECEIVE_COUNT`, `PAYLOAD_BUCKET` and `IDEMPOTENCY_TABLE`. Without
     /// `RABBITMQ_URL`, RabbitMQ batches are refused. Metrics are written under the name in `AWS_LAMBDA_FUNCTION_NAME`,
     /// which Lambda sets, or not at all.
     ///
@@ -204,6 +215,8 @@ impl ConsumerBuilder {
             self.sources.sqs.accepts_raw = self.handlers.has_exact(source::sqs::envelope::RAW_TYPE);
         }
         let sources = self.sources.sources(environment, &mut mistakes);
+        #[cfg(feature = "status")]
+        let status_store = self.status_store.or_else(|| crate::status::store(environment, &mut mistakes));
         let Some(sources) = sources.filter(|_| mistakes.is_empty()) else { return Err(ConsumerBuildError(mistakes)) };
         Ok(Consumer {
             handlers: self.handlers,
@@ -212,6 +225,8 @@ impl ConsumerBuilder {
             retries: self.retries,
             emitter: Emitter::from_env(environment),
             sources,
+            #[cfg(feature = "status")]
+            status_store,
         })
     }
 }

@@ -14,6 +14,8 @@ use crate::handlers::Handlers;
 use crate::report::Report;
 use crate::retry::RetryPolicies;
 use crate::source::Sources;
+#[cfg(feature = "status")]
+use crate::status::Statuses;
 
 /// A consumer with its handlers and rules. [`Consumer::builder`](crate::Consumer::builder) makes one.
 pub struct Consumer {
@@ -24,6 +26,9 @@ pub struct Consumer {
     /// `None` if metrics are not written.
     pub(crate) emitter: Option<Emitter>,
     pub(crate) sources: Sources,
+    /// `None` if statuses are not recorded.
+    #[cfg(feature = "status")]
+    pub(crate) status_store: Option<sluicegate_idempotency::AnyStore>,
 }
 
 impl Consumer {
@@ -47,7 +52,16 @@ impl Consumer {
         let report = Report::new(&event.context, self.emitter.as_ref());
         let batch = self.sources.read(&event.payload, deadlines)?;
         let messages = batch.messages();
-        let settlements = batch.settle(&self.batch_run(deadlines, report), &messages).await;
+        #[cfg(feature = "status")]
+        let statuses = self.status_store.as_ref().map(Statuses::of);
+        let run = self.batch_run(deadlines, report);
+        #[cfg(feature = "status")]
+        let run = BatchRun { statuses: statuses.as_ref(), ..run };
+        let settlements = batch.settle(&run, &messages).await;
+        #[cfg(feature = "status")]
+        if let Some(statuses) = statuses {
+            statuses.record(report.request_id, deadlines.settle_until).await;
+        }
         report.count(&messages, &settlements);
         batch.respond(&settlements)
     }
@@ -65,6 +79,14 @@ impl Consumer {
     /// Returns the rules for one batch.
     pub(crate) fn batch_run<'a>(&'a self, deadlines: Deadlines, report: Report<'a>) -> BatchRun<'a> {
         let Self { handlers, retries, concurrency, .. } = self;
-        BatchRun { handlers, retries, concurrency: *concurrency, deadlines, report }
+        BatchRun {
+            handlers,
+            retries,
+            concurrency: *concurrency,
+            deadlines,
+            report,
+            #[cfg(feature = "status")]
+            statuses: None,
+        }
     }
 }

@@ -14,6 +14,8 @@ pub struct Delivery {
     pub(crate) group: Option<String>,
     pub(crate) message_attributes: BTreeMap<String, String>,
     pub(crate) deadline: Instant,
+    #[cfg(feature = "status")]
+    pub(crate) result: std::sync::OnceLock<String>,
 }
 
 impl Delivery {

@@ -52,6 +52,13 @@
 //! Client Libraries for Java and Python. The payload is fetched before the handler is called, at most 16 MiB, from the
 //! buckets that `PAYLOAD_BUCKET` names.
 //!
+//! # Statuses
+//!
+//! With the feature `status`, the sender of a message can follow it, if its route has `status: true`: the consumer
+//! records in the table that `IDEMPOTENCY_TABLE` names that a message is being processed, waits for a retry, is done, or
+//! is dead. `Delivery::set_result` gives the sender a result. A sender sees the reason of an [`Outcome::Reject`], and no
+//! other.
+//!
 //! # Logs and metrics
 //!
 //! Each delivery writes one log line with the fields `request_id`, `message_id` (of the event), `broker_id`,
@@ -78,6 +85,8 @@ mod retry;
 mod serve;
 mod settlement;
 mod source;
+#[cfg(feature = "status")]
+mod status;
 #[cfg(all(test, any(feature = "forward", feature = "sqs")))]
 mod test_http;
 pub mod testing;
@@ -93,8 +102,12 @@ pub use retry::RetryPolicy;
 pub use serve::serve;
 pub use settlement::BatchResponse;
 pub use sluicegate_envelope::Envelope;
+#[cfg(feature = "status")]
+pub use sluicegate_idempotency::AnyStore;
 pub use sluicegate_queue::chain;
 #[cfg(feature = "sqs")]
 pub use sluicegate_queue::sqs::SdkConfig;
 #[cfg(feature = "rabbitmq")]
 pub use sluicegate_queue::{queue_names::RetryDelays, rabbitmq::Broker};
+#[cfg(feature = "status")]
+pub use status::ResultError;

@@ -103,6 +103,8 @@ pub fn delivery(envelope: Envelope) -> DeliveryBuilder {
         group,
         message_attributes: BTreeMap::new(),
         deadline,
+        #[cfg(feature = "status")]
+        result: std::sync::OnceLock::new(),
     })
 }
 
