@@ -1,4 +1,4 @@
-//! One suite for the stores of idempotency keys and rate limits: in memory, and DynamoDB as the local stack embeds it.
+//! One suite for the stores of idempotency keys, rate limits and statuses: in memory, and DynamoDB as the local stack embeds it.
 
 mod consumer;
 
@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 use sluicegate_aws_client::{AwsEnvironment, AwsService, Progress, Service};
 use sluicegate_idempotency::{
-    Begun, Claim, DynamoDbStore, Effect, Lease, MemoryStore, RateLimitStore, Store, StoreError, Take, Taken,
+    Begun, Claim, DynamoDbStore, Effect, Lease, MemoryStore, MessageState, RateLimitStore, STATUS_KEPT, Status,
+    StatusStore, Store, StoreError, Take, Taken,
 };
 use tokio::time::Instant;
 
@@ -53,7 +54,8 @@ impl<S: Store> Suite<S> {
     }
 }
 
-async fn suite<S: Store + RateLimitStore>(store: S) {
+async fn suite<S: Store + RateLimitStore + StatusStore>(store: S) {
+    statuses(&store).await;
     let mut suite = Suite::new(store);
     let completed = |result: &str| Begun::Completed { result: result.to_owned() };
     let in_progress = |lease_left| Begun::InProgress { lease_left };
@@ -157,6 +159,57 @@ async fn rate_limits(store: &impl RateLimitStore) {
     let mut within: Vec<_> = taken.iter().filter_map(|taken| taken.ok()).collect();
     within.sort_unstable();
     assert_eq!((within, taken.len()), (vec![10, 20, 30], 50), "{taken:?}");
+}
+
+/// The part of the suite about the status of messages.
+async fn statuses<S: StatusStore>(store: &S) {
+    let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let at = |ms| start + Duration::from_millis(ms);
+    let processing = MessageState::Processing { receive_count: 1 };
+    let retrying = MessageState::Retrying { receive_count: 1, next_s: 1_800_000_060 };
+    let (done, none) = (MessageState::Done { result: Some("ünï \"quoted\"".to_owned()) }, None);
+    let done_again = MessageState::Done { result: None };
+    let dead = MessageState::Dead { reason: "no such article".to_owned() };
+    let accepted = MessageState::Accepted;
+    // Changes in the order in which they arrive, each with the time at which it was made, and the state after them.
+    for (changes, expected) in [
+        (&[][..], &accepted),
+        (&[(&processing, 10)][..], &processing),
+        // The clock of a consumer may be behind that of the ingress.
+        (&[(&processing, 10), (&retrying, 10)], &retrying),
+        (&[(&processing, 10), (&done, 10)], &done),
+        (&[(&retrying, 10), (&processing, 10)], &retrying),
+        (&[(&retrying, 20), (&processing, 10)], &retrying),
+        (&[(&retrying, 20), (&processing, 30)], &processing),
+        // Done is final; dead is not, because it may be redriven.
+        (&[(&retrying, 20), (&done, 10)], &done),
+        (&[(&done, 10), (&processing, 20), (&retrying, 30), (&dead, 40), (&done_again, 50)], &done),
+        (&[(&retrying, 20), (&dead, 10)], &dead),
+        (&[(&dead, 20), (&processing, 10)], &dead),
+        (&[(&dead, 20), (&processing, 30)], &processing),
+        (&[(&dead, 20), (&done, 30)], &done),
+    ] {
+        let id = unique("m", "");
+        store.change_status(&id, &done, at(0), deadline()).await.unwrap();
+        assert_eq!(store.status(&id, at(0), deadline()).await.unwrap(), none, "a change makes no status");
+        assert!(store.open_status(&id, "owner", start, deadline()).await.unwrap());
+        for (state, ms) in changes {
+            store.change_status(&id, state, at(*ms), deadline()).await.unwrap();
+        }
+        let found = store.status(&id, at(100), deadline()).await.unwrap();
+        assert_eq!(found, Some(Status { owner: "owner".to_owned(), state: expected.clone() }), "{changes:?}");
+        // A repeated request leaves the status as it is.
+        assert!(!store.open_status(&id, "owner", at(100), deadline()).await.unwrap());
+        assert_eq!(store.status(&id, at(100), deadline()).await.unwrap(), found);
+        // It is discarded before a consumer has received the message, and not after.
+        store.discard_status(&id, deadline()).await.unwrap();
+        let left = store.status(&id, at(100), deadline()).await.unwrap();
+        assert_eq!(left.is_some(), !changes.is_empty(), "{changes:?}");
+        // After its time it counts as absent, whether or not it was deleted.
+        let later = at(100) + STATUS_KEPT;
+        assert_eq!(store.status(&id, later, deadline()).await.unwrap(), none);
+        assert!(store.open_status(&id, "other", later, deadline()).await.unwrap());
+    }
 }
 
 fn environment(endpoint: &str) -> AwsEnvironment {

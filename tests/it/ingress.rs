@@ -15,6 +15,7 @@ mod limits;
 mod repeats;
 mod secrets;
 mod shared_limits;
+mod status;
 mod store;
 
 use std::{

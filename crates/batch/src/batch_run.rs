@@ -13,7 +13,6 @@ use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-#[cfg(feature = "idempotency")]
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -25,7 +24,6 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::deadlines::Deadlines;
 use crate::handlers::Handlers;
-#[cfg(feature = "idempotency")]
 use crate::idempotency::{Begin, Idempotency};
 use crate::report::Report;
 use crate::retry::RetryPolicies;
@@ -33,17 +31,18 @@ use crate::settlement::{Disposition, Settlement, Tries};
 #[cfg(feature = "s3")]
 use crate::source::adapter::FetchError;
 use crate::source::adapter::{ReceivedMessage, Source};
+use crate::status::Statuses;
 use crate::{Delivery, Outcome};
 
 /// The rules for one batch.
 pub(crate) struct BatchRun<'a> {
     pub(crate) handlers: &'a Handlers,
     pub(crate) retries: &'a RetryPolicies,
-    #[cfg(feature = "idempotency")]
     pub(crate) idempotency: Option<&'a Idempotency>,
     pub(crate) concurrency: usize,
     pub(crate) deadlines: Deadlines,
     pub(crate) report: Report<'a>,
+    pub(crate) statuses: Option<&'a Statuses<'a>>,
 }
 
 impl BatchRun<'_> {
@@ -169,11 +168,8 @@ impl<S: Source> RunningBatch<'_, S> {
             Err(NotDecoded::NotFetched(error @ FetchError::Reject(_))) => {
                 (Outcome::Reject(error.to_string()), "", None)
             }
-            #[cfg(not(feature = "idempotency"))]
-            Ok(delivery) => self.call(delivery).await,
-            #[cfg(feature = "idempotency")]
             Ok(delivery) => match self.begin(delivery).await {
-                Begin::Handle => self.call(delivery).await,
+                Begin::Handle => self.with_status(delivery, self.call(delivery)).await,
                 Begin::Refuse(outcome) => (outcome, "", None),
                 Begin::Settle(disposition, reason) => {
                     return self.settled(index, message, Some(delivery.envelope()), disposition, reason, None);
@@ -201,9 +197,13 @@ impl<S: Source> RunningBatch<'_, S> {
                 }
             },
         };
-        #[cfg(feature = "idempotency")]
-        if let (Some(idempotency), Ok(delivery)) = (self.run.idempotency, &decoded) {
-            idempotency.end(delivery, disposition, tries.last, self.run.deadlines.dead_letter_until).await;
+        if let Ok(delivery) = &decoded {
+            if let Some(idempotency) = self.run.idempotency {
+                idempotency.end(delivery, disposition, tries.last, self.run.deadlines.dead_letter_until).await;
+            }
+            if let Some(statuses) = self.run.statuses {
+                statuses.settled(delivery, disposition, &reason, tries.last);
+            }
         }
         self.settled(index, message, envelope, disposition, &reason, handler)
     }
@@ -221,6 +221,14 @@ impl<S: Source> RunningBatch<'_, S> {
         self.run.report.log(message, envelope, disposition, reason, handler);
         let sent_unix_ms = self.source.sent_unix_ms(index, envelope);
         Settlement { disposition, handler, retried_in_place: 0, sent_unix_ms }
+    }
+
+    /// Waits for a handler, whose message is recorded as being processed if it has a status.
+    async fn with_status<T>(&self, delivery: &Delivery, calling: impl Future<Output = T>) -> T {
+        match self.run.statuses {
+            Some(statuses) => statuses.while_handled(delivery, calling).await,
+            None => calling.await,
+        }
     }
 
     fn decode(&self, index: usize, message: &ReceivedMessage<'_>) -> Result<Arc<Delivery>, NotDecoded<S::Undecodable>> {
@@ -243,13 +251,12 @@ impl<S: Source> RunningBatch<'_, S> {
             queue: message.queue.to_owned(),
             message_attributes: self.source.message_attributes(index),
             deadline: self.run.deadlines.work_until,
-            #[cfg(feature = "idempotency")]
             lease: OnceLock::new(),
+            result: OnceLock::new(),
         })
     }
 
     /// Claims the key of a message whose type has an idempotency rule.
-    #[cfg(feature = "idempotency")]
     async fn begin(&self, delivery: &Delivery) -> Begin {
         match self.run.idempotency {
             Some(idempotency) => idempotency.begin(delivery, &self.run.deadlines).await,

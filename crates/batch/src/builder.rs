@@ -11,7 +11,7 @@ use sluicegate_telemetry::Emitter;
 use crate::consumer::Consumer;
 use crate::handlers::{self, Handlers};
 use crate::retry::RetryPolicies;
-use crate::{Delivery, Outcome, RetryPolicy, source};
+use crate::{AnyStore, Delivery, MemoryStore, Outcome, RetryPolicy, source, store};
 
 /// Handlers that run concurrently on one batch by default, which is the default size of a batch.
 const CONCURRENCY_DEFAULT: usize = 10;
@@ -28,10 +28,10 @@ impl Consumer {
             concurrency: CONCURRENCY_DEFAULT,
             deadline_margin: DEADLINE_MARGIN_DEFAULT,
             retries: RetryPolicies::default(),
-            #[cfg(feature = "idempotency")]
             idempotency: crate::idempotency::Settings::default(),
             mistakes: Vec::new(),
             sources: source::Settings::default(),
+            store: None,
         }
     }
 }
@@ -43,10 +43,10 @@ pub struct ConsumerBuilder {
     concurrency: usize,
     deadline_margin: Duration,
     pub(crate) retries: RetryPolicies,
-    #[cfg(feature = "idempotency")]
     idempotency: crate::idempotency::Settings,
     mistakes: Vec<String>,
     sources: source::Settings,
+    store: Option<Arc<AnyStore>>,
 }
 
 /// Every mistake in the handlers and the configuration.
@@ -127,17 +127,15 @@ impl ConsumerBuilder {
 
     /// Handles each message of an event type once, or of every type with a prefix: patterns as for
     /// [`ConsumerBuilder::on`]. See [`IdempotencyRule`](crate::IdempotencyRule).
-    #[cfg(feature = "idempotency")]
     pub fn idempotency_for(mut self, pattern: &str, rule: crate::IdempotencyRule) -> Self {
         self.idempotency.insert(pattern, rule, &mut self.mistakes);
         self
     }
 
-    /// Sets the store of idempotency keys, instead of the table in `IDEMPOTENCY_TABLE`. An `Arc` can be shared with
-    /// handlers, which then share its connections.
-    #[cfg(feature = "idempotency")]
-    pub fn store(mut self, store: impl Into<Arc<crate::AnyStore>>) -> Self {
-        self.idempotency.store = Some(store.into());
+    /// Sets the store of idempotency keys and statuses, instead of the table in `IDEMPOTENCY_TABLE`. An `Arc` can be
+    /// shared with handlers, which then share its connections.
+    pub fn store(mut self, store: impl Into<Arc<AnyStore>>) -> Self {
+        self.store = Some(store.into());
         self
     }
 
@@ -203,11 +201,10 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Points each service that is not configured at an address without a service, for [`testing`](crate::testing).
+    /// Points each service that is not configured at an address without a service, and keeps records in memory, for [`testing`](crate::testing).
     pub(crate) fn without_services(mut self) -> Result<Self, ConsumerBuildError> {
         let mut mistakes = Vec::new();
-        #[cfg(feature = "idempotency")]
-        self.idempotency.without_service();
+        self.store.get_or_insert_with(|| Arc::new(AnyStore::Memory(MemoryStore::default())));
         self.sources.without_services(&mut mistakes);
         if mistakes.is_empty() { Ok(self) } else { Err(ConsumerBuildError(mistakes)) }
     }
@@ -219,8 +216,8 @@ impl ConsumerBuilder {
     /// [`sluicegate_queue::sqs::sdk_config`] reads them, the broker from `RABBITMQ_URL` and its related variables,
     /// `RABBITMQ_RETRY_DELAYS`, `RABBITMQ_MAX_RECEIVE_COUNT`, `FIFO_MAX_RECEIVE_COUNT` and `PAYLOAD_BUCKET`. Without
     /// `RABBITMQ_URL`, RabbitMQ batches are refused. Metrics are written under the name in `AWS_LAMBDA_FUNCTION_NAME`,
-    /// which Lambda sets, or not at all. With the feature `dynamodb`, `IDEMPOTENCY_TABLE` names the table of the
-    /// idempotency rules, if there are any.
+    /// which Lambda sets, or not at all. With the feature `dynamodb`, `IDEMPOTENCY_TABLE` names the table of
+    /// idempotency keys and statuses.
     ///
     /// # Errors
     /// No handler, two handlers, retry policies or idempotency rules for one pattern, a pattern that matches nothing, a
@@ -235,8 +232,8 @@ impl ConsumerBuilder {
         {
             self.sources.sqs.accepts_raw = self.handlers.has_exact(source::sqs::envelope::RAW_TYPE);
         }
-        #[cfg(feature = "idempotency")]
-        let idempotency = self.idempotency.idempotency(environment, &mut mistakes);
+        let store = self.store.or_else(|| store::from_env(environment, &mut mistakes));
+        let idempotency = self.idempotency.idempotency(store.clone(), &mut mistakes);
         let sources = self.sources.sources(environment, &mut mistakes);
         let Some(sources) = sources.filter(|_| mistakes.is_empty()) else { return Err(ConsumerBuildError(mistakes)) };
         Ok(Consumer {
@@ -244,10 +241,10 @@ impl ConsumerBuilder {
             concurrency: self.concurrency,
             deadline_margin: self.deadline_margin,
             retries: self.retries,
-            #[cfg(feature = "idempotency")]
             idempotency,
             emitter: Emitter::from_env(environment),
             sources,
+            store,
         })
     }
 }

@@ -1,21 +1,22 @@
 //! [`Consumer`]: handles and settles the batches that Lambda delivers.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lambda_runtime::LambdaEvent;
 use serde_json::value::RawValue;
 use sluicegate_telemetry::{Emitter, log};
 
-use crate::BatchResponse;
 use crate::batch_run::BatchRun;
 use crate::deadlines::Deadlines;
 use crate::handlers::Handlers;
-#[cfg(feature = "idempotency")]
 use crate::idempotency::Idempotency;
 use crate::report::Report;
 use crate::retry::RetryPolicies;
 use crate::source::Sources;
+use crate::status::Statuses;
+use crate::{AnyStore, BatchResponse};
 
 /// A consumer with its handlers and rules. [`Consumer::builder`](crate::Consumer::builder) makes one.
 pub struct Consumer {
@@ -24,11 +25,12 @@ pub struct Consumer {
     pub(crate) deadline_margin: Duration,
     pub(crate) retries: RetryPolicies,
     /// `None` if no type has a rule.
-    #[cfg(feature = "idempotency")]
     pub(crate) idempotency: Option<Idempotency>,
     /// `None` if metrics are not written.
     pub(crate) emitter: Option<Emitter>,
     pub(crate) sources: Sources,
+    /// Of the statuses of messages; `None` if they are not recorded.
+    pub(crate) store: Option<Arc<AnyStore>>,
 }
 
 impl Consumer {
@@ -52,7 +54,13 @@ impl Consumer {
         let report = Report::new(&event.context, self.emitter.as_ref());
         let batch = self.sources.read(&event.payload, deadlines)?;
         let messages = batch.messages();
-        let settlements = batch.settle(&self.batch_run(deadlines, report), &messages).await;
+        let statuses = self.store.as_deref().map(Statuses::of);
+        let run = self.batch_run(deadlines, report);
+        let run = BatchRun { statuses: statuses.as_ref(), ..run };
+        let settlements = batch.settle(&run, &messages).await;
+        if let Some(statuses) = statuses {
+            statuses.record(report.request_id, deadlines.settle_until).await;
+        }
         report.count(&messages, &settlements);
         batch.respond(&settlements)
     }
@@ -73,8 +81,8 @@ impl Consumer {
         BatchRun {
             handlers,
             retries,
-            #[cfg(feature = "idempotency")]
             idempotency: self.idempotency.as_ref(),
+            statuses: None,
             concurrency: *concurrency,
             deadlines,
             report,

@@ -15,7 +15,6 @@ pub(crate) struct Deadlines {
     /// Settling ends. The time that remains is for the response.
     pub(crate) settle_until: Instant,
     /// The function ends.
-    #[cfg(feature = "idempotency")]
     pub(crate) function_until: Instant,
 }
 
@@ -23,13 +22,7 @@ impl Deadlines {
     /// Returns deadlines of a test: the function ends when settling does.
     #[cfg(test)]
     pub(crate) fn at(work_until: Instant, dead_letter_until: Instant, settle_until: Instant) -> Self {
-        Self {
-            work_until,
-            dead_letter_until,
-            settle_until,
-            #[cfg(feature = "idempotency")]
-            function_until: settle_until,
-        }
+        Self { work_until, dead_letter_until, settle_until, function_until: settle_until }
     }
 
     /// Divides the time until `function_deadline`: the last `margin`, at most a quarter of all, is kept for settling.
@@ -41,7 +34,6 @@ impl Deadlines {
             work_until: now + (left - margin),
             dead_letter_until: now + (left - margin / 2),
             settle_until: now + (left - margin / 4),
-            #[cfg(feature = "idempotency")]
             function_until: now + left,
         }
     }

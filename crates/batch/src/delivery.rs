@@ -1,11 +1,9 @@
 //! [`Delivery`]: one receive of a message.
 
 use std::collections::BTreeMap;
-#[cfg(feature = "idempotency")]
 use std::sync::OnceLock;
 
 use sluicegate_envelope::Envelope;
-#[cfg(feature = "idempotency")]
 use sluicegate_idempotency::Lease;
 use tokio::time::Instant;
 
@@ -18,8 +16,8 @@ pub struct Delivery {
     pub(crate) group: Option<String>,
     pub(crate) message_attributes: BTreeMap<String, String>,
     pub(crate) deadline: Instant,
-    #[cfg(feature = "idempotency")]
     pub(crate) lease: OnceLock<Lease>,
+    pub(crate) result: OnceLock<String>,
 }
 
 impl Delivery {
@@ -65,7 +63,6 @@ impl Delivery {
     /// Returns the lease of a message with an [`IdempotencyRule`](crate::IdempotencyRule), with which a handler can
     /// complete the record of the message in the transaction of its effect. `None` if the type has no rule, or if the
     /// store failed and the rule is open then.
-    #[cfg(feature = "idempotency")]
     #[must_use]
     pub fn lease(&self) -> Option<&Lease> {
         self.lease.get()

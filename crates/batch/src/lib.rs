@@ -55,11 +55,17 @@
 //!
 //! # Idempotency
 //!
-//! With the feature `idempotency`, a type may have a rule (`ConsumerBuilder::idempotency_for`): its messages are
+//! A type may have a rule (`ConsumerBuilder::idempotency_for`): its messages are
 //! handled until they are done, and then not again for the days of the rule. The keys are in a DynamoDB table (feature
 //! `dynamodb`), or in memory for tests. Of any number of deliveries of one message, one at a time is handled. The
 //! effect may be repeated if the function ends between the effect and the record of it, unless the handler writes both
 //! in one transaction with `Delivery::lease`.
+//!
+//! # Statuses
+//!
+//! The sender of a message can follow it, if its route has `status: true`: the consumer records in its store that a message is being processed, waits for a retry, is done, or
+//! is dead. `Delivery::set_result` gives the sender a result. A sender sees the reason of an [`Outcome::Reject`], and no
+//! other.
 //!
 //! # Logs and metrics
 //!
@@ -80,7 +86,6 @@ mod delivery;
 #[cfg(feature = "forward")]
 mod forward;
 mod handlers;
-#[cfg(feature = "idempotency")]
 mod idempotency;
 mod log;
 mod outcome;
@@ -89,6 +94,8 @@ mod retry;
 mod serve;
 mod settlement;
 mod source;
+mod status;
+mod store;
 #[cfg(all(test, any(feature = "forward", feature = "sqs")))]
 mod test_http;
 pub mod testing;
@@ -98,7 +105,6 @@ pub use consumer::Consumer;
 pub use delivery::Delivery;
 #[cfg(feature = "forward")]
 pub use forward::{Forward, UrlError};
-#[cfg(feature = "idempotency")]
 pub use idempotency::{IdempotencyKey, IdempotencyRule, OnStoreFailure};
 pub use log::log;
 pub use outcome::Outcome;
@@ -106,10 +112,10 @@ pub use retry::RetryPolicy;
 pub use serve::serve;
 pub use settlement::BatchResponse;
 pub use sluicegate_envelope::Envelope;
-#[cfg(feature = "idempotency")]
 pub use sluicegate_idempotency::{AnyStore, Lease, MemoryStore};
 pub use sluicegate_queue::chain;
 #[cfg(feature = "sqs")]
 pub use sluicegate_queue::sqs::SdkConfig;
 #[cfg(feature = "rabbitmq")]
 pub use sluicegate_queue::{queue_names::RetryDelays, rabbitmq::Broker};
+pub use status::ResultError;

@@ -95,7 +95,6 @@ fn by_queue<'a>(
         let deliveries = queues.entry(message.queue).or_default();
         let count = match settlement.disposition {
             Disposition::Done => &mut deliveries.done,
-            #[cfg(feature = "idempotency")]
             Disposition::Duplicate => &mut deliveries.duplicate,
             Disposition::Retry(_) | Disposition::RejectFailed(_) => &mut deliveries.retried,
             Disposition::Rejected => &mut deliveries.rejected,

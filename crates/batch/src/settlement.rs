@@ -10,7 +10,6 @@ pub(crate) enum Disposition {
     /// Handled. The message is deleted.
     Done,
     /// Handled before, at an earlier delivery. The message is deleted, and its handler is not called.
-    #[cfg(feature = "idempotency")]
     Duplicate,
     /// Returned to the queue after a failure, hidden for this delay.
     Retry(Duration),
@@ -30,7 +29,6 @@ impl Disposition {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
-            #[cfg(feature = "idempotency")]
             Self::Duplicate => "duplicate",
             Self::Retry(_) => "retry",
             Self::Rejected => "rejected",
@@ -42,12 +40,7 @@ impl Disposition {
 
     /// Returns whether the message is handled, now or before.
     pub(crate) fn is_handled(self) -> bool {
-        match self {
-            Self::Done => true,
-            #[cfg(feature = "idempotency")]
-            Self::Duplicate => true,
-            _ => false,
-        }
+        matches!(self, Self::Done | Self::Duplicate)
     }
 
     /// Returns whether the message goes back to its queue.
@@ -60,9 +53,7 @@ impl Disposition {
         match self {
             Self::Retry(delay) | Self::RejectFailed(delay) => Some(delay),
             Self::Returned(delay) => delay,
-            Self::Done | Self::Rejected | Self::Undecodable => None,
-            #[cfg(feature = "idempotency")]
-            Self::Duplicate => None,
+            Self::Done | Self::Duplicate | Self::Rejected | Self::Undecodable => None,
         }
     }
 }

@@ -33,6 +33,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use lambda_runtime::{Context, LambdaEvent};
@@ -104,8 +105,8 @@ pub fn delivery(envelope: Envelope) -> DeliveryBuilder {
         group,
         message_attributes: BTreeMap::new(),
         deadline,
-        #[cfg(feature = "idempotency")]
-        lease: std::sync::OnceLock::new(),
+        lease: OnceLock::new(),
+        result: OnceLock::new(),
     })
 }
 
@@ -141,7 +142,6 @@ impl DeliveryBuilder {
     }
 
     /// Sets the lease that [`Delivery::lease`] returns.
-    #[cfg(feature = "idempotency")]
     pub fn lease(mut self, lease: crate::Lease) -> Self {
         self.0.lease = lease.into();
         self
@@ -216,7 +216,6 @@ mod tests {
     }
 
     /// Gives an event to two consumers with one store of idempotency keys. Returns how often their handlers ran.
-    #[cfg(feature = "idempotency")]
     async fn calls_in_two_runs(event: &str) -> usize {
         use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -239,7 +238,7 @@ mod tests {
         calls.load(Ordering::Relaxed)
     }
 
-    #[cfg(all(feature = "idempotency", feature = "sqs"))]
+    #[cfg(feature = "sqs")]
     #[tokio::test]
     async fn a_handled_batch_that_comes_again_is_not_handled_again() {
         let event = include_str!("../../../tests/events/orders-placed.json");
@@ -249,7 +248,6 @@ mod tests {
         assert_eq!(run(without_store, event).await.unwrap().failures().count(), 0, "records are in memory by default");
     }
 
-    #[cfg(feature = "idempotency")]
     #[tokio::test]
     async fn a_handler_that_completes_its_record_gets_a_lease() {
         use std::time::SystemTime;
@@ -273,7 +271,7 @@ mod tests {
     }
 
     /// No copy of a duplicate is published, so no broker is needed.
-    #[cfg(all(feature = "idempotency", feature = "rabbitmq"))]
+    #[cfg(feature = "rabbitmq")]
     #[tokio::test]
     async fn a_handled_batch_of_rabbitmq_that_comes_again_is_not_handled_again() {
         let event = include_str!("../../../tests/events/rabbitmq-guide.json");

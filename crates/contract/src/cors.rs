@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The headers of answers that a page may read, besides those that every page may.
-pub const CORS_EXPOSED: &str = "accept-encoding, accept-post, allow, idempotency-replayed, ratelimit, ratelimit-policy, retry-after, \
+pub const CORS_EXPOSED: &str = "accept-encoding, accept-post, allow, etag, idempotency-replayed, location, ratelimit, ratelimit-policy, retry-after, \
      www-authenticate";
 
 /// The origins that may call the API, with what the contract lets them send.

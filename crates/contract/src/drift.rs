@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Contract, DOCUMENT_PATH};
+use crate::{Contract, DOCUMENT_PATH, STATUS_PATH};
 
 /// The routes that only one of contract and template has, as API Gateway route keys: `POST /orders`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,12 +14,14 @@ pub struct Drift {
 }
 
 impl Drift {
-    /// Compares the two. Besides the contract's routes, a template has a route for the contract document, and may have
-    /// the catch-all `$default`, without which API Gateway answers unknown routes itself.
+    /// Compares the two. Besides the contract's routes, a template has a route for the contract document, one for the
+    /// status of messages if they have one, and may have the catch-all `$default`, without which API Gateway answers
+    /// unknown routes itself.
     pub fn between<'a>(contract: &Contract, template_routes: impl IntoIterator<Item = &'a str>) -> Self {
         let mut expected: BTreeSet<String> =
             contract.operations().iter().map(|operation| format!("{} {}", operation.method, operation.path)).collect();
         expected.insert(format!("GET {DOCUMENT_PATH}"));
+        expected.extend(contract.has_status().then(|| format!("GET {STATUS_PATH}")));
         let found: BTreeSet<String> =
             template_routes.into_iter().filter(|route| *route != "$default").map(str::to_owned).collect();
         Self { missing: &expected - &found, extra: &found - &expected }

@@ -44,6 +44,10 @@ pub use template::{Missing, TemplateError, ValueSource, ValueTemplate};
 /// The path at which the ingress serves [`Contract::public_document`]; no operation may use it.
 pub const DOCUMENT_PATH: &str = "/openapi.json";
 
+/// The path at which the ingress serves the status of messages, if an operation has [`Enqueue::status`]; then no
+/// operation may use it.
+pub const STATUS_PATH: &str = "/messages/{id}";
+
 /// Returns the environment variable that binds a logical queue: `QUEUE_WEB_HOOKS` for `web-hooks`. A contract has no
 /// two queues with the same variable.
 #[must_use]

@@ -19,6 +19,9 @@ pub struct Contract {
     pub(crate) schemes: BTreeMap<String, SecurityScheme>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cors: Option<Cors>,
+    /// Whether an operation has [`Enqueue::status`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) has_status: bool,
     /// Not serialised with the rest, because a starting function does not need it and would spend time parsing it.
     #[serde(skip)]
     pub(crate) public_document: Cow<'static, str>,
@@ -49,11 +52,19 @@ impl Contract {
         self.operations.iter().flat_map(|operation| operation.enqueue.queues()).collect()
     }
 
-    /// Returns the first operation that has idempotency keys or a rate limit in a store.
+    /// Returns the first operation that needs the DynamoDB table: for idempotency keys or a rate limit in a store, or for
+    /// the status of its messages.
     #[must_use]
     pub fn first_with_store(&self) -> Option<&Operation> {
         let has_keys = |enqueue: &Enqueue| enqueue.idempotency.as_ref().is_some_and(|it| it.store.is_some());
-        self.operations.iter().find(|operation| has_keys(&operation.enqueue) || operation.enqueue.has_shared_limit())
+        let needs_table = |enqueue: &Enqueue| has_keys(enqueue) || enqueue.has_shared_limit() || enqueue.status;
+        self.operations.iter().find(|operation| needs_table(&operation.enqueue))
+    }
+
+    /// Returns whether the API has [`STATUS_PATH`](crate::STATUS_PATH): the messages of an operation have a status.
+    #[must_use]
+    pub fn has_status(&self) -> bool {
+        self.has_status
     }
 
     /// Returns the first operation whose large payloads go to S3.
@@ -339,6 +350,10 @@ pub struct Enqueue {
     /// Whether a message that is larger than its SQS queue accepts goes to S3, with a pointer to it on the queue.
     #[serde(default, skip_serializing_if = "is_false")]
     pub large_payloads: bool,
+    /// Whether the sender of a message can ask for its status, at [`STATUS_PATH`](crate::STATUS_PATH). Every caller of
+    /// such a route is a principal, and a request is one message for one queue.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub status: bool,
 }
 
 impl Enqueue {

@@ -1,7 +1,7 @@
 //! The reader of an OpenAPI document: returns a [`Contract`], or every fault of the document.
 //!
-//! `checker` collects the faults. `security`, `paths`, `request`, `schema`, `enqueue`, `rate_limit` and `store` each
-//! read one part of the document; `refs` checks the references everywhere in it; `attribute_warnings` warns about
+//! `checker` collects the faults. `security`, `paths`, `request`, `schema`, `enqueue`, `rate_limit`, `status` and
+//! `store` each read one part of the document; `refs` checks the references everywhere in it; `attribute_warnings` warns about
 //! values that an event attribute cannot have.
 //!
 //! Unknown fields are refused: ignoring a misspelt field would silently drop a check.
@@ -19,6 +19,7 @@ mod request;
 mod schema;
 mod security;
 mod signature;
+mod status;
 mod store;
 
 use sluicegate_yaml::{Dialect, Document, Fault, Faults, Node};
@@ -90,8 +91,10 @@ impl Contract {
         }
         let schemes =
             schemes.into_iter().filter_map(|(name, declared)| Some((name, declared.into_scheme()?))).collect();
-        let public_document = refs::public_document(root).into();
-        Ok((Self { operations, schemes, cors, public_document }, warnings.to_vec()))
+        let has_status = operations.iter().any(|operation| operation.enqueue.status);
+        let status = has_status.then(|| status::path_item(&operations));
+        let public_document = refs::public_document(root, status.as_ref()).into();
+        Ok((Self { operations, schemes, cors, has_status, public_document }, warnings.to_vec()))
     }
 }
 

@@ -156,6 +156,7 @@ fn x_sluicegate_is_checked() {
     check("payloadBytes: 1024", "payloadBytes: 6291457", "payloadBytes", "to 6291456");
     check("payloadBytes: 1024", "largePayloads: s3", "largePayloads", "needs payloadBytes");
     check("payloadBytes: 1024", "payloadBytes: 1024\n        largePayloads: gcs", "largePayloads", "must be s3");
+    check("payloadBytes: 1024", "status: maybe", "status", "true or false");
     check(
         "x-sluicegate: { queue: hooks, type: hook.taken }",
         "x-sluicegate: hooks",
@@ -170,6 +171,30 @@ fn x_sluicegate_is_checked() {
     );
     check("[{ key: [things.write] }]", "[]", "rateLimit/by", "no principal");
     check("[{ key: [things.write] }]", "[{ key: [] }, {}]", "rateLimit/by", "no principal");
+}
+
+#[test]
+fn a_status_belongs_to_a_principal_and_to_one_message() {
+    check(
+        "type: hook.taken }",
+        "type: hook.taken, status: true }",
+        "/paths/~1hooks/post/x-sluicegate/status",
+        "which a signature does not",
+    );
+    check("payloadBytes: 1024", "status: true\n        copyTo: [audit]", "status", "each copy would have a status");
+    let (limit, path) =
+        ("        rateLimit: { limit: 100, window: 60s, by: principal }\n", "/paths/~1messages~1{message}");
+    let public =
+        VALID.replace(limit, "        status: true\n").replace("[{ key: [things.write] }]", "[{ key: [] }, {}]");
+    let [fault] = &faults(&public)[..] else { panic!("{public}") };
+    assert!(fault.pointer.ends_with("/status") && fault.reason.contains("name a principal"), "{fault:?}");
+    // Its path is free without a status.
+    let with_path =
+        VALID.replace("/things/{thing_id}:", "/messages/{message}:").replace("name: thing_id", "name: message");
+    let with_path = with_path.replace("path.thing_id", "path.message");
+    assert_eq!(faults(&with_path), []);
+    let [fault] = &faults(&with_path.replace("payloadBytes: 1024", "status: true"))[..] else { panic!("{with_path}") };
+    assert!(fault.pointer == path && fault.reason.contains("reserved"), "{fault:?}");
 }
 
 #[test]

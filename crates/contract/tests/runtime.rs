@@ -6,7 +6,8 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 use sluicegate_contract::{
-    BodySchema, Contract, IdempotencyStore, OnStoreFailure, RouteError, SecurityScheme, ValueSource, ValueTemplate,
+    BodySchema, Contract, Drift, IdempotencyStore, OnStoreFailure, RouteError, SecurityScheme, ValueSource,
+    ValueTemplate,
 };
 use sluicegate_webhook::{IssuerKeys, TokenAlgorithm};
 
@@ -322,6 +323,37 @@ fn a_route_has_one_limit_or_several() {
         let read: Contract = serde_json::from_str(&serde_json::to_string(&stored(settings)).unwrap()).unwrap();
         assert_eq!(read.operations()[0].enqueue.rate_limits[0].store, store, "{settings}");
         assert_eq!(read.first_with_store().is_some(), store.is_some(), "{settings}");
+    }
+}
+
+#[test]
+fn a_contract_with_a_status_has_its_path() {
+    let with = |status: &str| {
+        let yaml = format!(
+            "openapi: 3.1.0\ninfo: {{ title: t, version: v, x-example: {{ paths: {{}} }} }}\npaths:\n  /a:\n    post:\n      \
+             operationId: a\n      security: [{{ key: [w] }}, {{ key: [x] }}]\n      \
+             x-sluicegate: {{ queue: q, type: t{status} }}\n  /b:\n    post:\n      operationId: b\n      security: \
+             [{{ key: [other] }}]\n      x-sluicegate: {{ queue: q, type: t }}\ncomponents: {{ securitySchemes: {{ key: {{ type: \
+             apiKey, in: header, name: k, x-secret: keys }} }} }}\n"
+        );
+        Contract::parse("a.yaml", &yaml).unwrap()
+    };
+    for (status, has_status) in [("", false), (", status: false", false), (", status: true", true)] {
+        let contract = with(status);
+        let read: Contract = serde_json::from_str(&serde_json::to_string(&contract).unwrap()).unwrap();
+        assert_eq!((read.has_status(), read.operations()[0].enqueue.status), (has_status, has_status), "{status}");
+        assert_eq!(read.first_with_store().is_some(), has_status, "{status}");
+        let document: Value = serde_json::from_str(contract.public_document()).unwrap();
+        let get = &document["paths"]["/messages/{id}"]["get"];
+        assert_eq!(get.is_object(), has_status, "{document}");
+        assert_eq!(document["info"]["x-example"]["paths"], serde_json::json!({}));
+        if has_status {
+            assert_eq!(get["security"], serde_json::json!([{ "key": ["w"] }, { "key": ["x"] }]));
+        }
+        let routes = ["POST /a", "POST /b", "GET /openapi.json"];
+        let missing = Drift::between(&contract, routes).missing;
+        assert_eq!(missing.contains("GET /messages/{id}"), has_status, "{missing:?}");
+        assert_eq!(missing.len(), usize::from(has_status));
     }
 }
 

@@ -17,6 +17,9 @@ pub const ATTRIBUTE_NAME_BYTES_MAX: usize = 64;
 /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/primer.md#cloudevent-attribute-extensions>
 pub const EXTENSIONS_MAX: usize = 64;
 
+/// The extension attribute of a message whose status is recorded, for its sender: `true`.
+pub const STATUS_ATTRIBUTE: &str = "messagestatus";
+
 /// The known attributes, in the order in which they are written. `Principal`, `Operation` and `IdempotencyKey` are
 /// Sluicegate's; the others belong to CloudEvents or its documented extensions (distributed tracing, partitioning).
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,9 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::attribute::{ATTRIBUTE_BYTES_MAX, Attribute, EXTENSIONS_MAX, Extension, Values, is_name, is_text};
+use crate::attribute::{
+    ATTRIBUTE_BYTES_MAX, Attribute, EXTENSIONS_MAX, Extension, STATUS_ATTRIBUTE, Values, is_name, is_text,
+};
 use crate::decode::{DecodeError, shown};
 use crate::envelope::Envelope;
 use crate::payload::Payload;
@@ -73,6 +75,21 @@ impl EnvelopeBuilder {
             return Err(DecodeError::TooMany);
         }
         self.extensions.push((name.to_owned(), Extension::Text(value.to_owned())));
+        Ok(self)
+    }
+
+    /// Sets whether the sender of the message can ask for its status: [`STATUS_ATTRIBUTE`].
+    ///
+    /// # Errors
+    /// There are too many extensions.
+    pub fn has_status(mut self, has_status: bool) -> Result<Self, DecodeError> {
+        self.extensions.retain(|(name, _)| name != STATUS_ATTRIBUTE);
+        if has_status {
+            if self.extensions.len() >= EXTENSIONS_MAX {
+                return Err(DecodeError::TooMany);
+            }
+            self.extensions.push((STATUS_ATTRIBUTE.to_owned(), Extension::Boolean(true)));
+        }
         Ok(self)
     }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
-use crate::attribute::{Attribute, Extension, Values};
+use crate::attribute::{Attribute, Extension, STATUS_ATTRIBUTE, Values};
 use crate::payload::{Payload, PayloadError, with_integers};
 
 /// A valid CloudEvents 1.0 event, created by [`Envelope::builder`] or [`Envelope::decode`]. `Debug` omits the payload.
@@ -79,6 +79,11 @@ impl Envelope {
     /// Returns `partitionkey`, the group whose messages are ordered (FIFO) or belong to one tenant (fair queues).
     pub fn group(&self) -> Option<&str> {
         self.optional(Attribute::Group)
+    }
+
+    /// Returns whether the sender of the message can ask for its status, which its consumer records.
+    pub fn has_status(&self) -> bool {
+        self.extensions.iter().any(|(name, value)| name == STATUS_ATTRIBUTE && *value == Extension::Boolean(true))
     }
 
     /// Returns the exact bytes that arrived; empty without a payload.

@@ -29,7 +29,9 @@ mod id;
 pub mod json;
 mod payload;
 
-pub use attribute::{ATTRIBUTE_BYTES_MAX, ATTRIBUTE_NAME_BYTES_MAX, EXTENSIONS_MAX, refused_character};
+pub use attribute::{
+    ATTRIBUTE_BYTES_MAX, ATTRIBUTE_NAME_BYTES_MAX, EXTENSIONS_MAX, STATUS_ATTRIBUTE, refused_character,
+};
 pub use builder::{EnvelopeBuildError, EnvelopeBuilder};
 pub use decode::DecodeError;
 pub use envelope::Envelope;

@@ -1,12 +1,17 @@
 //! [`AnyStore`]: one of the implementations, for a program that chooses when it starts.
 
+use std::time::SystemTime;
+
 use tokio::time::Instant;
 
 #[cfg(feature = "dynamodb")]
 use crate::DynamoDbStore;
-use crate::{Begun, Claim, Effect, Lease, MemoryStore, RateLimitStore, Store, StoreError, Take, Taken};
+use crate::{
+    Begun, Claim, Effect, Lease, MemoryStore, MessageState, RateLimitStore, Status, StatusStore, Store, StoreError,
+    Take, Taken,
+};
 
-/// A store of idempotency keys and rate limits.
+/// A store of idempotency keys, rate limits and statuses.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AnyStore {
@@ -49,6 +54,46 @@ impl RateLimitStore for AnyStore {
             #[cfg(feature = "dynamodb")]
             Self::DynamoDb(store) => store.take(take, deadline).await,
             Self::Memory(store) => store.take(take, deadline).await,
+        }
+    }
+}
+
+impl StatusStore for AnyStore {
+    async fn open_status(&self, id: &str, owner: &str, now: SystemTime, deadline: Instant) -> Result<bool, StoreError> {
+        match self {
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(store) => store.open_status(id, owner, now, deadline).await,
+            Self::Memory(store) => store.open_status(id, owner, now, deadline).await,
+        }
+    }
+
+    async fn discard_status(&self, id: &str, deadline: Instant) -> Result<(), StoreError> {
+        match self {
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(store) => store.discard_status(id, deadline).await,
+            Self::Memory(store) => store.discard_status(id, deadline).await,
+        }
+    }
+
+    async fn change_status(
+        &self,
+        id: &str,
+        state: &MessageState,
+        now: SystemTime,
+        deadline: Instant,
+    ) -> Result<(), StoreError> {
+        match self {
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(store) => store.change_status(id, state, now, deadline).await,
+            Self::Memory(store) => store.change_status(id, state, now, deadline).await,
+        }
+    }
+
+    async fn status(&self, id: &str, now: SystemTime, deadline: Instant) -> Result<Option<Status>, StoreError> {
+        match self {
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(store) => store.status(id, now, deadline).await,
+            Self::Memory(store) => store.status(id, now, deadline).await,
         }
     }
 }

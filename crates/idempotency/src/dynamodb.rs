@@ -2,12 +2,13 @@
 //!
 //! The table has a partition key `id` (string), and TTL on the attribute `expires_at`. The record of a key has also
 //! `fingerprint`, `lease`, `lease_until_ms` while it is in progress, and `outcome` when it is done; that of a rate
-//! limit has `due_ns`.
+//! limit has `due_ns`, and that of a message `owner_hash`, `message_state` and `changed_ms`.
 //!
 //! A claim is one `PutItem` with a condition that returns the record if it fails, so a repeat needs no read. A first
 //! claim costs one write, its result another. The names of attributes are not among DynamoDB's reserved words.
 
 mod rate_limit;
+mod status;
 
 use std::collections::HashMap;
 
@@ -32,6 +33,8 @@ const IS_HELD: &str = "lease = :lease AND attribute_not_exists(outcome)";
 
 const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
 
+const DELETE_ITEM: &str = "DynamoDB_20120810.DeleteItem";
+const PUT_ITEM: &str = "DynamoDB_20120810.PutItem";
 const UPDATE_ITEM: &str = "DynamoDB_20120810.UpdateItem";
 
 /// A store in a DynamoDB table.
@@ -138,7 +141,7 @@ impl Store for DynamoDbStore {
             return_values_on_condition_check_failure: Some("ALL_OLD"),
             ..Write::default()
         };
-        match self.write("DynamoDB_20120810.PutItem", &write, deadline).await {
+        match self.write(PUT_ITEM, &write, deadline).await {
             Ok(()) => Ok(Begun::New(lease)),
             Err(CallError::Answered { code: Some(code), body, .. }) if code == CONDITION_FAILED => {
                 Ok(record(&body).ok_or_else(unreadable)?.found_by(claim, lease))
@@ -159,7 +162,7 @@ impl Store for DynamoDbStore {
 
     async fn abandon(&self, lease: &Lease, effect: Effect, deadline: Instant) -> Result<(), StoreError> {
         let (target, update, value) = match effect {
-            Effect::None => ("DynamoDB_20120810.DeleteItem", None, None),
+            Effect::None => (DELETE_ITEM, None, None),
             Effect::Unknown => {
                 let update = "SET lease_until_ms = :over";
                 (UPDATE_ITEM, Some(update), Some((":over", number(0))))
@@ -184,11 +187,6 @@ fn record(answer: &[u8]) -> Option<Record> {
         outcome: Option<Text>,
         expires_at: Number,
     }
-    #[derive(Deserialize)]
-    struct Text {
-        #[serde(rename = "S")]
-        text: String,
-    }
     let Item { fingerprint, lease, lease_until_ms, outcome, expires_at } =
         serde_json::from_slice::<Answer>(answer).ok()?.item;
     Some(Record {
@@ -199,6 +197,13 @@ fn record(answer: &[u8]) -> Option<Record> {
         result: outcome.map(|outcome| outcome.text),
         expires_at_s: expires_at.text.parse().ok()?,
     })
+}
+
+/// A text in an answer.
+#[derive(Deserialize)]
+struct Text {
+    #[serde(rename = "S")]
+    text: String,
 }
 
 /// A number in an answer.

@@ -1,4 +1,5 @@
-//! Remembers which keys were processed, so that an effect happens once per key; and counts rate limits.
+//! Remembers which keys were processed, so that an effect happens once per key; counts rate limits; and records the
+//! status of messages.
 //!
 //! A [`Store`] keeps one record for each key. [`begin`](Store::begin) claims the key for this invocation, or returns
 //! what is known about it. The caller then does its work, and calls [`complete`](Store::complete) with the result or
@@ -36,6 +37,8 @@
 //! A [`RateLimitStore`] admits a number of requests per key and time, counted by every process together:
 //! [`take`](RateLimitStore::take) counts one request, or refuses it.
 //!
+//! A [`StatusStore`] records what became of a message, for the one that sent it.
+//!
 //! # Guarantees
 //!
 //! - Of any number of callers with one key, one at a time has a [`Lease`]. The lease ends with the time that the claim
@@ -59,6 +62,7 @@ mod lease;
 mod memory;
 mod rate_limit;
 mod record;
+mod status;
 
 use std::future::Future;
 use std::time::{Duration, SystemTime};
@@ -71,6 +75,7 @@ pub use self::dynamodb::DynamoDbStore;
 pub use self::lease::Lease;
 pub use self::memory::{MemoryStore, RECORDS_MAX};
 pub use self::rate_limit::{RateLimitStore, Take, Taken};
+pub use self::status::{MessageState, STATUS_KEPT, STATUS_TEXT_BYTES_MAX, Status, StatusStore};
 
 /// What a caller wants to do once.
 #[derive(Clone, Copy, Debug)]

@@ -2,13 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 
 use crate::record::{Record, unix_ms, unix_s};
-use crate::{Begun, Claim, Effect, Lease, RateLimitStore, Store, StoreError, Take, Taken};
+use crate::status::Change;
+use crate::{
+    Begun, Claim, Effect, Lease, MessageState, RateLimitStore, Status, StatusStore, Store, StoreError, Take, Taken,
+};
 
-/// The most records that are kept at a time, of keys and of rate limits each.
+/// The most records that are kept at a time, of keys, of rate limits and of messages each.
 pub const RECORDS_MAX: usize = 100_000;
 
 /// A store in memory. Clones share the records.
@@ -17,11 +21,17 @@ pub struct MemoryStore {
     keys: Arc<Mutex<HashMap<String, Record>>>,
     /// When the next request of each rate limit and caller is due.
     due_ns: Arc<Mutex<HashMap<String, u64>>>,
+    /// The status of each message, with its last change.
+    statuses: Arc<Mutex<HashMap<String, (Status, Change)>>>,
 }
 
 impl MemoryStore {
     fn records(&self) -> MutexGuard<'_, HashMap<String, Record>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn statuses(&self) -> MutexGuard<'_, HashMap<String, (Status, Change)>> {
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -92,5 +102,61 @@ impl RateLimitStore for MemoryStore {
         let due_ns = due_ns.max(take.now_ns).saturating_add(take.period_ns);
         records.insert(take.key.to_owned(), due_ns);
         Ok(Taken::Within { due_ns })
+    }
+}
+
+impl StatusStore for MemoryStore {
+    async fn open_status(
+        &self,
+        id: &str,
+        owner: &str,
+        now: SystemTime,
+        _deadline: Instant,
+    ) -> Result<bool, StoreError> {
+        let mut statuses = self.statuses();
+        let is_live = |change: &Change| change.expires_at_s > unix_s(now);
+        if statuses.get(id).is_some_and(|(_, change)| is_live(change)) {
+            return Ok(false);
+        }
+        if statuses.len() >= RECORDS_MAX {
+            statuses.retain(|_, (_, change)| is_live(change));
+            if statuses.len() >= RECORDS_MAX {
+                return Err(full());
+            }
+        }
+        let (owner, state) = (owner.to_owned(), MessageState::Accepted);
+        let change = Change::to(&state, now);
+        statuses.insert(id.to_owned(), (Status { owner, state }, change));
+        Ok(true)
+    }
+
+    async fn discard_status(&self, id: &str, _deadline: Instant) -> Result<(), StoreError> {
+        let mut statuses = self.statuses();
+        if statuses.get(id).is_some_and(|(status, _)| status.state == MessageState::Accepted) {
+            statuses.remove(id);
+        }
+        Ok(())
+    }
+
+    async fn change_status(
+        &self,
+        id: &str,
+        state: &MessageState,
+        now: SystemTime,
+        _deadline: Instant,
+    ) -> Result<(), StoreError> {
+        let change = Change::to(state, now);
+        if let Some((status, last)) = self.statuses().get_mut(id)
+            && last.changed_ms < change.before_ms
+        {
+            (status.state, *last) = (state.clone(), change);
+        }
+        Ok(())
+    }
+
+    async fn status(&self, id: &str, now: SystemTime, _deadline: Instant) -> Result<Option<Status>, StoreError> {
+        let statuses = self.statuses();
+        let live = statuses.get(id).filter(|(_, change)| change.expires_at_s > unix_s(now));
+        Ok(live.map(|(status, _)| status.clone()))
     }
 }

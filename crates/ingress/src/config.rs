@@ -13,7 +13,7 @@ pub(crate) const SECRET_ARN: &str = "SECRET_ARN";
 /// The environment variable with the URL under which providers know this API.
 pub(crate) const PUBLIC_URL: &str = "PUBLIC_URL";
 
-/// The environment variable with the name of the DynamoDB table of idempotency keys and rate limits.
+/// The environment variable with the name of the DynamoDB table of idempotency keys, rate limits and statuses.
 pub(crate) const IDEMPOTENCY_TABLE: &str = "IDEMPOTENCY_TABLE";
 
 /// The environment variable with the bucket of payloads that are larger than a queue accepts.
@@ -39,7 +39,7 @@ pub struct Config {
     pub secret_arn: String,
     /// The URL under which providers know this API, which some sign; see [`crate::Ingress::with_public_url`].
     pub public_url: Option<String>,
-    /// The name of the table of idempotency keys and rate limits; `None` if no route has a store.
+    /// The name of the table of idempotency keys, rate limits and statuses; `None` if no route needs it.
     #[cfg(feature = "dynamodb")]
     pub idempotency_table: Option<String>,
     /// The bucket of payloads that are larger than a queue accepts; `None` if no route sends them.
@@ -89,7 +89,7 @@ pub enum ConfigError {
         /// The fix.
         remedy: &'static str,
     },
-    /// A route has a store, and its table is not configured.
+    /// A route has a store or statuses, and their table is not configured.
     #[error(
         "{IDEMPOTENCY_TABLE} is not set; it names the DynamoDB table of operation {operation}; run `sluicegate sync`"
     )]
@@ -97,10 +97,10 @@ pub enum ConfigError {
         /// The first such operation's id.
         operation: String,
     },
-    /// A route has a store, which this build does not support.
+    /// A route has a store or statuses, which this build does not support.
     #[error(
-        "operation {operation} has `store: dynamodb`, which this function is built without; give sluicegate-ingress the \
-         feature dynamodb in its Cargo.toml"
+        "operation {operation} has `store: dynamodb` or `status: true`, which this function is built without; give \
+         sluicegate-ingress the feature dynamodb in its Cargo.toml"
     )]
     NoStore {
         /// The first such operation's id.

@@ -153,6 +153,10 @@ pub(crate) fn envelope(
     if let Some(key) = key {
         builder = builder.idempotency_key(key);
     }
+    // A sender's event must not say of itself that its status is recorded.
+    if enqueue.status || draft.event.is_some() {
+        builder = builder.has_status(enqueue.status)?;
+    }
     let is_traced = draft.event.is_some_and(|event| event.traceparent().is_some());
     if let Some(traceparent) = arrival.header("traceparent").filter(|value| !is_traced && is_traceparent(value)) {
         builder = builder.traceparent(traceparent);

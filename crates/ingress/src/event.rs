@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// An HTTP request from any of the services, deserialized from its event.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Event")]
 pub struct Arrival {
     /// The method, upper case.

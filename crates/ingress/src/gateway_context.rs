@@ -15,7 +15,7 @@ use serde_json::{Value, value::RawValue};
 use sluicegate_contract::GatewayIdentity;
 
 /// The checked facts, by the form of the event. The authorizer's part is parsed only for a route that uses it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum GatewayContext {
     /// Payload format 2.0.
     V2 {

@@ -32,7 +32,7 @@
 //! # Features
 //!
 //! `sqs` (default) and `rabbitmq`: the brokers that are built in. At least one is needed. `dynamodb`: routes whose
-//! idempotency keys or rate limits are in a store. `s3`: routes whose large payloads go to S3.
+//! idempotency keys or rate limits are in a store, or whose messages have a status. `s3`: routes whose large payloads go to S3.
 
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
 compile_error!("no broker is enabled: enable the feature `sqs` or `rabbitmq` of sluicegate-ingress");
@@ -68,6 +68,8 @@ mod schemas;
 mod secrets;
 mod send;
 mod serve;
+#[cfg(feature = "dynamodb")]
+mod status;
 #[cfg(feature = "dynamodb")]
 mod store;
 pub mod testing;
@@ -183,7 +185,8 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         self
     }
 
-    /// Sets the store of the routes that have one. Without it, they answer 500.
+    /// Sets the store of the routes that have one. Without it, those with keys or limits in a store answer 500, and those
+    /// with statuses accept messages without one.
     #[cfg(feature = "dynamodb")]
     #[must_use]
     pub fn with_store(mut self, store: Option<AnyStore>) -> Self {
@@ -216,6 +219,13 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
     async fn answer_same_origin(&self, arrival: Arrival, context: &Context) -> Answer {
         let mut record = RequestRecord::new(&arrival, context);
         let mut accept: fn(&Receipt) -> Answer = accepted;
+        #[cfg(feature = "dynamodb")]
+        if self.contract.has_status()
+            && let Some(id) = status::id_in(&arrival)
+        {
+            // In a box, because the future of every other request would have room for it.
+            return Box::pin(self.answer_status(&arrival, id, context, &mut record)).await;
+        }
         let result = match self.describe(&arrival) {
             Some(Ok(answer)) => {
                 record.described(answer.status);
@@ -233,7 +243,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
                     for result in &results {
                         record.emit(result, self.emitter.as_ref());
                     }
-                    return record.with_limits(batch::answer(&results));
+                    return record.complete(batch::answer(&results));
                 }
                 Ok(Admitted::Handshake(answer)) => {
                     record.handshake_answered(answer.status);
@@ -243,10 +253,43 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
             },
         };
         record.emit(&result, self.emitter.as_ref());
-        record.with_limits(match result {
+        record.complete(match result {
             Ok(receipt) => accept(&receipt),
             Err(rejection) => refused(&rejection),
         })
+    }
+
+    /// Answers a request for the status of a message.
+    #[cfg(feature = "dynamodb")]
+    async fn answer_status(
+        &self,
+        arrival: &Arrival,
+        id: &str,
+        context: &Context,
+        record: &mut RequestRecord,
+    ) -> Answer {
+        record.asks_for_status(&arrival.method);
+        let now = SystemTime::now();
+        let deadline = Instant::now() + time_left(context, now);
+        let query = status::Query {
+            contract: self.contract,
+            secrets: &self.secrets,
+            public_url: self.public_url.as_deref(),
+            store: self.store.as_ref(),
+            now: self.clock.unwrap_or(now),
+            deadline,
+        };
+        let answered = match arrival.method.as_str() {
+            "GET" | "HEAD" => query.answer(arrival, id).await,
+            "OPTIONS" => Ok(allowed(status::ALLOW.to_owned())),
+            _ => Err(only(status::ALLOW)),
+        };
+        if let Some(reason) = answered.as_ref().err().and_then(|rejection| rejection.log.as_deref()) {
+            tracing::error!(request_id = context.request_id, reason, "the status is not known");
+        }
+        let answer = answered.unwrap_or_else(|rejection| refused(&rejection));
+        record.described(answer.status);
+        answer
     }
 
     /// Admits a request, from its route to the receipt of the broker, or answers the handshake that it is. Each stage
@@ -317,12 +360,38 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         let permitted = self.queues.permit(queue, operation)?;
         #[cfg(feature = "dynamodb")]
         let held = match store::claim(self.store.as_ref(), operation, identity, context, deadline).await? {
-            store::Claimed::Replay(receipt) => return Ok(Admitted::Replayed(receipt)),
+            store::Claimed::Replay(receipt) => {
+                if operation.enqueue.status {
+                    record.has_status(status::location(
+                        validated.authenticated().routed().arrival(),
+                        operation,
+                        &receipt.id,
+                    ));
+                }
+                return Ok(Admitted::Replayed(receipt));
+            }
             store::Claimed::Enqueue(held) => held,
         };
         #[cfg(not(feature = "dynamodb"))]
         drop(identity);
+        #[cfg(feature = "dynamodb")]
+        let opened = if operation.enqueue.status {
+            let authenticated = validated.authenticated();
+            Box::pin(status::open(self.store.as_ref(), authenticated, envelope.id(), context, deadline)).await
+        } else {
+            None
+        };
         let receipt = permitted.send(&envelope, &options, record).await;
+        #[cfg(feature = "dynamodb")]
+        match opened {
+            Some(opened) if receipt.is_err() => opened.discard(envelope.id(), context, deadline).await,
+            Some(_) => record.has_status(status::location(
+                validated.authenticated().routed().arrival(),
+                operation,
+                envelope.id(),
+            )),
+            None => {}
+        }
         #[cfg(feature = "dynamodb")]
         if let Some(held) = held {
             held.settle(&receipt, context, deadline).await;
@@ -355,10 +424,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
                     Ok(Answer::new(StatusCode::OK, "application/json", self.contract.public_document().to_owned()))
                 }
                 "OPTIONS" => Ok(allowed(DOCUMENT_ALLOW.to_owned())),
-                _ => {
-                    let detail = format!("This route accepts {DOCUMENT_ALLOW}.");
-                    Err(Rejection::new(Code::MethodNotAllowed, detail).header("allow", DOCUMENT_ALLOW))
-                }
+                _ => Err(only(DOCUMENT_ALLOW)),
             });
         }
         if let Some(answer) = webhook_origin::answer(self.contract, arrival) {
@@ -411,6 +477,11 @@ fn refused(rejection: &Rejection) -> Answer {
     let mut answer = Answer::new(rejection.code.status(), "application/problem+json", rejection.body());
     answer.headers.extend(rejection.headers.iter().map(|(name, value)| ((*name).into(), value.clone())));
     answer
+}
+
+/// Returns the rejection of a method that a route does not accept.
+fn only(allow: &'static str) -> Rejection {
+    Rejection::new(Code::MethodNotAllowed, format!("This route accepts {allow}.")).header("allow", allow)
 }
 
 fn allowed(allow: String) -> Answer {

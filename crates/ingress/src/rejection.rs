@@ -44,6 +44,8 @@ pub enum Code {
     PathInvalid,
     /// 404: no route has this path.
     RouteUnknown,
+    /// 404: the caller has no message of this id, or it has no status.
+    MessageUnknown,
     /// 405: the path exists, but not with this method; `Allow` lists its methods.
     MethodNotAllowed,
     /// 413: the body is larger than the limit of the route.
@@ -101,7 +103,7 @@ pub enum Code {
     SecretsMissing,
     /// 503: the key that the provider publishes, and signs with, could not be fetched.
     KeyUnavailable,
-    /// 503: the store of idempotency keys and rate limits did not answer.
+    /// 503: the store of idempotency keys, rate limits and statuses did not answer.
     StoreUnavailable,
     /// 500: an internal error. The API document says that the message may be stored, as for a function that is stopped.
     Internal,
@@ -114,6 +116,7 @@ impl Code {
         match self {
             Self::PathInvalid => (S::BAD_REQUEST, "path_invalid"),
             Self::RouteUnknown => (S::NOT_FOUND, "route_unknown"),
+            Self::MessageUnknown => (S::NOT_FOUND, "message_unknown"),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::PayloadTooLarge => (S::PAYLOAD_TOO_LARGE, "payload_too_large"),
             Self::CredentialsMissing => (S::UNAUTHORIZED, "credentials_missing"),

@@ -9,6 +9,8 @@ use std::time::Duration;
 use http::StatusCode;
 use lambda_http::Context;
 use sluicegate_contract::Operation;
+#[cfg(feature = "dynamodb")]
+use sluicegate_contract::STATUS_PATH;
 use sluicegate_queue::Receipt;
 use sluicegate_telemetry::{Admission, Emitter, millis, trace_id};
 
@@ -28,6 +30,9 @@ pub struct RequestRecord {
     event_type: Option<String>,
     enqueue: Option<Duration>,
     is_replay: bool,
+    /// The path of the message's status.
+    #[cfg(feature = "dynamodb")]
+    location: Option<String>,
     pub(crate) allowances: Allowances,
 }
 
@@ -45,6 +50,8 @@ impl RequestRecord {
             event_type: None,
             enqueue: None,
             is_replay: false,
+            #[cfg(feature = "dynamodb")]
+            location: None,
             allowances: Allowances::default(),
         }
     }
@@ -77,9 +84,23 @@ impl RequestRecord {
         self.is_replay = true;
     }
 
-    /// Returns the answer with what is left of the limits of its route, if they were checked.
-    pub(crate) fn with_limits(&self, mut answer: Answer) -> Answer {
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn has_status(&mut self, location: String) {
+        self.location = Some(location);
+    }
+
+    /// Starts the record of a request for a status.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn asks_for_status(&mut self, method: &str) {
+        self.route = format!("{method} {STATUS_PATH}");
+    }
+
+    /// Returns the answer with what is left of the limits of its route, if they were checked, and with the path of the
+    /// message's status, if it has one.
+    pub(crate) fn complete(&self, mut answer: Answer) -> Answer {
         self.allowances.add_to(&mut answer);
+        #[cfg(feature = "dynamodb")]
+        answer.headers.extend(self.location.iter().map(|path| ("location".into(), path.clone())));
         answer
     }
 

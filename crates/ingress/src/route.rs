@@ -43,6 +43,12 @@ impl<'c> Routed<'c> {
         Ok(Self { arrival, operation, path_params })
     }
 
+    /// Returns a request for the status of a message of this operation, which has the operation's credentials.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn for_status(arrival: Arrival, operation: &'c Operation) -> Self {
+        Self { arrival, operation, path_params: Vec::new() }
+    }
+
     /// Returns the operation of the contract.
     #[must_use]
     pub fn operation(&self) -> &'c Operation {

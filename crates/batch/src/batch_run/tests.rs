@@ -1,6 +1,5 @@
 //! Batches of an in-memory source, on paused time.
 
-#[cfg(feature = "idempotency")]
 mod idempotency;
 
 use std::sync::{LazyLock, Mutex};
@@ -80,7 +79,6 @@ enum Observed {
 impl From<Disposition> for Observed {
     fn from(disposition: Disposition) -> Self {
         match disposition {
-            #[cfg(feature = "idempotency")]
             Disposition::Duplicate => Self::Done,
             Disposition::Done => Self::Done,
             Disposition::Rejected | Disposition::Undecodable => Self::DeadLettered,
@@ -103,15 +101,7 @@ fn deadlines() -> Deadlines {
 
 fn rules(handlers: &Handlers, concurrency: usize, deadlines: Deadlines) -> BatchRun<'_> {
     let report = Report { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None };
-    BatchRun {
-        handlers,
-        retries: &RETRIES,
-        #[cfg(feature = "idempotency")]
-        idempotency: None,
-        concurrency,
-        deadlines,
-        report,
-    }
+    BatchRun { handlers, retries: &RETRIES, idempotency: None, statuses: None, concurrency, deadlines, report }
 }
 
 /// Handlers that act by the event's type and record the ids of their events.
@@ -337,7 +327,6 @@ proptest! {
         }
         for (ended, settled) in ended.iter().zip(&settled) {
             let fits = match ended.disposition {
-                #[cfg(feature = "idempotency")]
                 Disposition::Duplicate => false,
                 Disposition::Done => *settled == Observed::Done,
                 Disposition::Rejected | Disposition::Undecodable => *settled == Observed::DeadLettered,

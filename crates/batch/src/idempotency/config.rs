@@ -2,20 +2,15 @@
 
 use std::sync::Arc;
 
-use sluicegate_idempotency::{AnyStore, MemoryStore};
+use sluicegate_idempotency::AnyStore;
 
 use super::{Idempotency, IdempotencyKey, IdempotencyRule};
 use crate::by_type::ByType;
 
-/// The environment variable with the name of the DynamoDB table of idempotency keys, which an ingress function reads
-/// too.
-const IDEMPOTENCY_TABLE: &str = "IDEMPOTENCY_TABLE";
-
-/// The settings given to the builder. The table comes from the environment if no store is given.
+/// The rules given to the builder.
 #[derive(Default)]
 pub(crate) struct Settings {
     pub(crate) rules: ByType<IdempotencyRule>,
-    pub(crate) store: Option<Arc<AnyStore>>,
 }
 
 impl Settings {
@@ -36,50 +31,26 @@ impl Settings {
         }
     }
 
-    /// Keeps the records in memory, unless a store was given.
-    pub(crate) fn without_service(&mut self) {
-        let memory = || Arc::new(AnyStore::Memory(MemoryStore::default()));
-        self.store.get_or_insert_with(memory);
-    }
-
-    /// Returns the rules with their store; `None` if there are no rules. Adds configuration errors to `mistakes`.
-    pub(crate) fn idempotency(
-        self,
-        lookup: impl Fn(&str) -> Option<String>,
-        mistakes: &mut Vec<String>,
-    ) -> Option<Idempotency> {
+    /// Returns the rules with their store; `None` if there are no rules. Without a store, adds a mistake.
+    pub(crate) fn idempotency(self, store: Option<Arc<AnyStore>>, mistakes: &mut Vec<String>) -> Option<Idempotency> {
         if self.rules.is_empty() {
             return None;
         }
-        let store = self.store.or_else(|| table(lookup).map_err(|mistake| mistakes.push(mistake)).ok());
+        if store.is_none() {
+            mistakes.push(NO_STORE.to_owned());
+        }
         Some(Idempotency { rules: self.rules, store: store? })
     }
 }
 
-/// Returns the store in the table that the environment names.
-#[cfg(feature = "dynamodb")]
-fn table(lookup: impl Fn(&str) -> Option<String>) -> Result<Arc<AnyStore>, String> {
-    let table = lookup(IDEMPOTENCY_TABLE).filter(|name| !name.trim().is_empty());
-    let table = table.ok_or_else(|| {
-        format!(
-            "{IDEMPOTENCY_TABLE} is not set; it names the DynamoDB table of the idempotency rules; docs/idempotency.md has \
-             the lines of the template"
-        )
-    })?;
-    let environment = sluicegate_aws_client::AwsEnvironment::read(lookup);
-    let environment = environment.map_err(|error| sluicegate_queue::chain(&error))?;
-    let store = sluicegate_idempotency::DynamoDbStore::new(&environment, table.trim());
-    Ok(Arc::new(AnyStore::DynamoDb(Box::new(store))))
-}
-
-/// Returns the mistake of a build without DynamoDB.
-#[cfg(not(feature = "dynamodb"))]
-fn table(_: impl Fn(&str) -> Option<String>) -> Result<Arc<AnyStore>, String> {
-    Err(format!(
-        "an idempotency rule needs a store: give sluicegate-batch the feature dynamodb in Cargo.toml, for the table in \
-         {IDEMPOTENCY_TABLE}, or call `store`"
-    ))
-}
+/// The mistake of rules without a store.
+const NO_STORE: &str = if cfg!(feature = "dynamodb") {
+    "IDEMPOTENCY_TABLE is not set; it names the DynamoDB table of the idempotency rules; docs/idempotency.md has the lines of the \
+     template"
+} else {
+    "an idempotency rule needs a store: give sluicegate-batch the feature dynamodb in Cargo.toml, for the table in \
+     IDEMPOTENCY_TABLE, or call `store`"
+};
 
 #[cfg(test)]
 mod tests {
@@ -96,7 +67,8 @@ mod tests {
             let found = variables.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, value)| (*value).to_owned())
         };
-        let is_ready = settings.idempotency(lookup, &mut mistakes).is_some();
+        let store = crate::store::from_env(lookup, &mut mistakes);
+        let is_ready = settings.idempotency(store, &mut mistakes).is_some();
         assert!(is_ready || rules.is_empty() || !mistakes.is_empty());
         mistakes.join("; ")
     }

@@ -12,7 +12,6 @@ const ALL: &[Disposition] = &[
     Disposition::Undecodable,
     Disposition::Returned(None),
     Disposition::RejectFailed(DELAY),
-    #[cfg(feature = "idempotency")]
     Disposition::Duplicate,
 ];
 const QUEUES: [&str; 3] = ["orders", "webhooks", ""];
@@ -57,7 +56,6 @@ proptest! {
             let count = |disposition: &[Disposition]| of_queue().filter(|pick| disposition.contains(&ALL[pick.1])).count() as u64;
             prop_assert_eq!(deliveries.received(), of_queue().count() as u64);
             prop_assert_eq!(deliveries.done, count(&[Disposition::Done]));
-            #[cfg(feature = "idempotency")]
             prop_assert_eq!(deliveries.duplicate, count(&[Disposition::Duplicate]));
             prop_assert_eq!(deliveries.retried, count(&[ALL[1], ALL[5]]));
             prop_assert_eq!(deliveries.rejected, count(&[Disposition::Rejected]));

@@ -30,6 +30,8 @@ pub(super) struct Request<'r> {
     pub(super) provider: Option<&'r Provider>,
     /// Whether a request without credentials may be admitted.
     pub(super) public: bool,
+    /// Whether a signature may admit a request.
+    pub(super) is_signed: bool,
     /// Whether every caller has claims.
     pub(super) has_claims: bool,
 }

@@ -52,7 +52,10 @@ pub(super) fn cors<'s>(
         let names = parameters.map(|parameter| parameter.name.as_str()).chain(body.map(|_| "content-type"));
         names.chain(coding).chain(events).map(str::to_owned).collect::<Vec<_>>()
     });
-    let headers = sorted(of_schemes.chain(has_http.then(|| "authorization".to_owned())).chain(of_operations));
+    let has_status = operations.iter().any(|operation| operation.enqueue.status);
+    let others = [has_http.then_some("authorization"), has_status.then_some("if-none-match")];
+    let others = others.into_iter().flatten().map(str::to_owned);
+    let headers = sorted(of_schemes.chain(others).chain(of_operations));
     Some(Cors { origins, methods, headers, max_age_s })
 }
 

@@ -7,6 +7,7 @@ use super::attribute_warnings::{self, Request};
 use super::checker::ContractChecker;
 use super::content;
 use super::rate_limit;
+use super::status;
 use super::store;
 use crate::is_json;
 use crate::{
@@ -26,6 +27,7 @@ const FIELDS: &[&str] = &[
     "delay",
     "payloadBytes",
     "largePayloads",
+    "status",
 ];
 
 pub(super) fn enqueue<'d>(
@@ -49,6 +51,7 @@ pub(super) fn enqueue<'d>(
     let rate_limits = at.get("rateLimit").map_or_else(Vec::new, |field| rate_limit::limits(checker, field, request));
     let (delay_s, delay_header) = at.get("delay").map_or((0, None), |field| delay(checker, field));
     let large_payloads = at.get("largePayloads").is_some_and(|field| large_payloads(checker, field, at, request));
+    let status = status::status(checker, at, request);
     let payload_bytes = at.get("payloadBytes").and_then(|field| payload_bytes(checker, field, request, large_payloads));
 
     let (queue, queue_conditions) = queue?;
@@ -65,6 +68,7 @@ pub(super) fn enqueue<'d>(
         delay_header,
         payload_bytes_max: payload_bytes.unwrap_or(PAYLOAD_BYTES_DEFAULT),
         large_payloads,
+        status,
     })
 }
 

@@ -11,6 +11,7 @@ use super::content;
 use super::enqueue;
 use super::request;
 use super::security::{self, Schemes};
+use super::status;
 use crate::route::{decode_segment, parameter, segments};
 use crate::{DOCUMENT_PATH, Location, Operation, Requirement, binding_variable};
 
@@ -48,7 +49,7 @@ const OPERATION_FIELDS: &[&str] = &[
 ];
 
 /// Paths by their decoded segments, `None` for a parameter.
-type Routes<'d> = HashMap<Vec<Option<Cow<'d, str>>>, &'d str>;
+pub(super) type Routes<'d> = HashMap<Vec<Option<Cow<'d, str>>>, &'d str>;
 
 /// Returns the operations of the document; those with a fault may be left out.
 pub(super) fn operations(checker: &mut ContractChecker<'_>, schemes: &Schemes) -> Vec<Operation> {
@@ -87,6 +88,7 @@ pub(super) fn operations(checker: &mut ContractChecker<'_>, schemes: &Schemes) -
             operations.extend(reading.operation(checker, path, method, item, at));
         }
     }
+    status::check_path(checker, paths, &operations, &reading.routes);
     if declared == 0 {
         checker.fault(paths, "there is no operation");
     }
@@ -184,6 +186,7 @@ impl<'d> Reading<'_, 'd> {
             parameters: &parameters,
             provider,
             public,
+            is_signed: security::is_signed(&security, self.schemes),
             has_claims: security::has_claims(&security, self.schemes),
         };
         let enqueue = enqueue::enqueue(checker, at, &request)?;

@@ -3,10 +3,12 @@
 //! Both distinguish keywords from names that look like keywords: a header called `x-signature`, a property called
 //! `$ref`, an example that contains either.
 
-use serde::{Serialize, Serializer};
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde_json::Value;
 use sluicegate_yaml::{Data, Member, Node};
 
 use super::checker::{ContractChecker, local_pointer};
+use crate::STATUS_PATH;
 
 /// Extensions for the build and the ingress, left out of the public document.
 const PRIVATE_EXTENSIONS: &[&str] = &["x-sluicegate", "x-secret", "x-signature", "x-authorizer"];
@@ -73,29 +75,37 @@ fn check_below(checker: &mut ContractChecker<'_>, at: &Node, position: Position)
     }
 }
 
-/// Returns the document without Sluicegate's extensions, in the same order.
-pub(super) fn public_document(root: &Node) -> String {
+/// Returns the document without Sluicegate's extensions, in the same order, with the path item of [`STATUS_PATH`], if
+/// there is one.
+pub(super) fn public_document(root: &Node, status: Option<&Value>) -> String {
     // A tree of null, booleans, finite numbers, text, lists and objects with text keys always serialises.
-    serde_json::to_string(&Public { node: root, position: Position::Keywords }).unwrap_or_default()
+    serde_json::to_string(&Public { node: root, position: Position::Keywords, status }).unwrap_or_default()
 }
 
 /// A part of the public document.
 struct Public<'d> {
     node: &'d Node,
     position: Position,
+    /// The path item of [`STATUS_PATH`].
+    status: Option<&'d Value>,
 }
 
 impl Serialize for Public<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { node, position } = *self;
+        let Self { node, position, status } = *self;
         match node.data() {
-            Data::List(items) => serializer.collect_seq(items.iter().map(|node| Self { node, position })),
+            Data::List(items) => serializer.collect_seq(items.iter().map(|node| Self { node, position, status })),
             Data::Map(members) => {
                 let is_public = |key: &str| position != Position::Keywords || !PRIVATE_EXTENSIONS.contains(&key);
-                let members = members.iter().filter(|member| is_public(&member.key));
-                serializer.collect_map(members.map(|Member { key, value, .. }| {
-                    (key, Self { node: value, position: position.of_member(key, value) })
-                }))
+                let mut map = serializer.serialize_map(None)?;
+                for Member { key, value, .. } in members.iter().filter(|member| is_public(&member.key)) {
+                    let position = position.of_member(key, value);
+                    map.serialize_entry(key, &Self { node: value, position, status })?;
+                }
+                if let Some(status) = status.filter(|_| node.pointer() == "/paths") {
+                    map.serialize_entry(STATUS_PATH, status)?;
+                }
+                map.end()
             }
             _ => node.serialize(serializer),
         }

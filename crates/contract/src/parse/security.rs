@@ -346,6 +346,14 @@ pub(super) fn has_claims(security: &[Vec<Requirement>], schemes: &Schemes) -> bo
     !security.is_empty() && security.iter().all(|alternative| alternative.iter().any(has_claims))
 }
 
+/// Returns whether a caller of an operation with this `security` may be known by a signature.
+pub(super) fn is_signed(security: &[Vec<Requirement>], schemes: &Schemes) -> bool {
+    let is_signature = |requirement: &Requirement| {
+        matches!(found(schemes, &requirement.scheme), Some(SecurityScheme::Signature { .. }))
+    };
+    security.iter().flatten().any(is_signature)
+}
+
 /// Returns the provider of the catalog that signs every request of an operation with this `security`.
 pub(super) fn provider(security: &[Vec<Requirement>], schemes: &Schemes) -> Option<&'static Provider> {
     let slug = |alternative: &Vec<Requirement>| {

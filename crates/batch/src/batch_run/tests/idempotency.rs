@@ -34,20 +34,20 @@ struct Consumer {
     last: bool,
 }
 
-fn settings(rule: IdempotencyRule, store: AnyStore) -> Settings {
+fn idempotency(rule: IdempotencyRule, store: AnyStore) -> Idempotency {
     let mut mistakes = Vec::new();
-    let mut settings = Settings { store: Some(Arc::new(store)), ..Settings::default() };
+    let mut settings = Settings::default();
     settings.insert("order.*", rule, &mut mistakes);
+    let idempotency = settings.idempotency(Some(Arc::new(store)), &mut mistakes);
     assert!(mistakes.is_empty(), "{mistakes:?}");
-    settings
+    idempotency.expect("a rule and a store")
 }
 
 impl Consumer {
     fn new(rule: IdempotencyRule) -> Self {
         let store = MemoryStore::default();
-        let idempotency = settings(rule, AnyStore::Memory(store.clone())).idempotency(|_| None, &mut Vec::new());
         Self {
-            idempotency: idempotency.expect("a rule and a store"),
+            idempotency: idempotency(rule, AnyStore::Memory(store.clone())),
             store,
             plans: Arc::default(),
             effects: Arc::default(),
@@ -326,8 +326,7 @@ async fn while_the_store_fails_a_message_is_retried_or_handled_as_the_rule_says(
             AnyStore::DynamoDb(Box::new(sluicegate_idempotency::DynamoDbStore::new(&environment, "keys")))
         };
         let rule = IdempotencyRule { on_store_failure, ..IdempotencyRule::default() };
-        let idempotency = settings(rule, store).idempotency(|_| None, &mut Vec::new()).unwrap();
-        let consumer = Consumer { idempotency, ..Consumer::new(rule) };
+        let consumer = Consumer { idempotency: idempotency(rule, store), ..Consumer::new(rule) };
         let settled = consumer.receive_one(order("e-1")).await;
         assert_eq!(consumer.effects(), effects, "{on_store_failure:?}: {settled:?}");
         assert_eq!(matches!(settled, Disposition::Retry(_)), effects == 0, "{on_store_failure:?}: {settled:?}");

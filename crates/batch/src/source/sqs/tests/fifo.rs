@@ -101,8 +101,8 @@ impl Queue {
         let run = BatchRun {
             handlers: &handlers,
             retries: &RetryPolicies::default(),
-            #[cfg(feature = "idempotency")]
             idempotency: None,
+            statuses: None,
             concurrency: 10,
             deadlines,
             report,

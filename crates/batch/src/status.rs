@@ -1,0 +1,154 @@
+//! Statuses of messages whose sender can ask for them, as their envelopes say.
+//!
+//! A handler that runs for longer than [`PROCESSING_AFTER`] has its message recorded as being processed, while it runs.
+//! What became of a message is recorded after the batch is settled, for all messages at once, for [`WRITE_TIMEOUT`] at
+//! most: a slow table delays the answer to Lambda by that, and neither a handler nor settling. What fails here is
+//! logged. The messages of a batch without statuses cost nothing.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::future::{Either, select};
+use futures_util::{StreamExt, stream};
+use sluicegate_idempotency::{AnyStore, MessageState, STATUS_TEXT_BYTES_MAX, StatusStore as _};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::Delivery;
+use crate::settlement::Disposition;
+
+/// How long a handler runs before its message is recorded as being processed. Chosen here: a sender asks every few
+/// seconds, and would not see a shorter state, which costs as much as the one that follows.
+const PROCESSING_AFTER: Duration = Duration::from_millis(250);
+
+/// Longest wait for the table, for one message in progress and for all settled ones together.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Writes to the table at a time. Each has a connection, and an SQS batch may have 10,000 messages.
+const WRITES_AT_ONCE: usize = 32;
+
+/// The reason that a sender sees for a message that failed in each of its receives. The log has the failure, which may
+/// name what is internal.
+const EXHAUSTED: &str = "receives exhausted";
+
+/// A result that a sender cannot get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResultError {
+    /// It is too long.
+    #[error("the result has {bytes} bytes: a sender gets {STATUS_TEXT_BYTES_MAX} at most")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The delivery has a result already.
+    #[error("the delivery has a result already")]
+    AlreadySet,
+}
+
+impl Delivery {
+    /// Sets the result that the sender of the message sees in its status once the message is done. It is seen outside of
+    /// your system. Without a status, it has no effect.
+    ///
+    /// # Errors
+    /// The result is longer than 1,024 bytes, or this delivery has one.
+    pub fn set_result(&self, result: impl Into<String>) -> Result<(), ResultError> {
+        let result = result.into();
+        if result.len() > STATUS_TEXT_BYTES_MAX {
+            return Err(ResultError::TooLong { bytes: result.len() });
+        }
+        self.result.set(result).map_err(|_| ResultError::AlreadySet)
+    }
+
+    /// Returns what [`set_result`](Self::set_result) was called with.
+    #[must_use]
+    pub fn result(&self) -> Option<&str> {
+        self.result.get().map(String::as_str)
+    }
+}
+
+/// The statuses of one batch.
+pub(crate) struct Statuses<'a> {
+    store: &'a AnyStore,
+    settled: Mutex<Vec<(String, MessageState, SystemTime)>>,
+}
+
+impl<'a> Statuses<'a> {
+    pub(crate) fn of(store: &'a AnyStore) -> Self {
+        Self { store, settled: Mutex::default() }
+    }
+
+    /// Waits for the handler. Records meanwhile that it runs.
+    pub(crate) async fn while_handled<T>(&self, delivery: &Delivery, handling: impl Future<Output = T>) -> T {
+        if !delivery.envelope.has_status() {
+            return handling.await;
+        }
+        match select(pin!(handling), pin!(self.processing(delivery))).await {
+            Either::Left((handled, _)) => handled,
+            Either::Right(((), handling)) => handling.await,
+        }
+    }
+
+    async fn processing(&self, delivery: &Delivery) {
+        sleep(PROCESSING_AFTER).await;
+        let (id, state) = (delivery.envelope.id(), MessageState::Processing { receive_count: delivery.receive_count });
+        let deadline = Instant::now() + WRITE_TIMEOUT;
+        if let Err(error) = self.store.change_status(id, &state, SystemTime::now(), deadline).await {
+            tracing::warn!(message_id = id, reason = %error, "the status of the message is late");
+        }
+    }
+
+    /// Notes what became of a message. `is_last` is true if it failed in each of its receives.
+    pub(crate) fn settled(&self, delivery: &Delivery, disposition: Disposition, reason: &str, is_last: bool) {
+        if !delivery.envelope.has_status() {
+            return;
+        }
+        let now = SystemTime::now();
+        let state = match disposition {
+            Disposition::Done => MessageState::Done { result: delivery.result().map(str::to_owned) },
+            Disposition::Rejected => MessageState::Dead { reason: public(reason, is_last) },
+            Disposition::Retry(delay) | Disposition::RejectFailed(delay) => {
+                let next = (now + delay).duration_since(UNIX_EPOCH).unwrap_or_default();
+                MessageState::Retrying { receive_count: delivery.receive_count, next_s: next.as_secs() }
+            }
+            // They have no delivery, or were not handled now.
+            Disposition::Undecodable | Disposition::Returned(_) | Disposition::Duplicate => return,
+        };
+        let change = (delivery.envelope.id().to_owned(), state, now);
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+    }
+
+    /// Records what was noted, not past `until`.
+    pub(crate) async fn record(self, request_id: &str, until: Instant) {
+        let settled = self.settled.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if settled.is_empty() {
+            return;
+        }
+        let deadline = until.min(Instant::now() + WRITE_TIMEOUT);
+        let writing = async {
+            let writes = settled.iter().map(|(id, state, now)| self.store.change_status(id, state, *now, deadline));
+            let written = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE);
+            written.fold(None, async |failed, written| failed.or(written.err())).await
+        };
+        let failed = match timeout_at(deadline, writing).await {
+            Ok(failed) => failed.map(|error| error.to_string()),
+            Err(_) => Some("no time was left".to_owned()),
+        };
+        if let Some(reason) = failed {
+            tracing::error!(request_id, reason, "statuses of messages are not recorded");
+        }
+    }
+}
+
+/// Returns the reason that a sender sees.
+fn public(reason: &str, is_last: bool) -> String {
+    if is_last {
+        return EXHAUSTED.to_owned();
+    }
+    let mut reason = reason.to_owned();
+    reason.truncate(reason.floor_char_boundary(STATUS_TEXT_BYTES_MAX));
+    reason
+}
+
+#[cfg(test)]
+mod tests;
