@@ -2,7 +2,7 @@
 //!
 //! What the template has already stays as it is.
 
-use sluicegate_sam::TemplateDocument;
+use sluicegate_sam::{Node, TemplateDocument};
 use sluicegate_yaml::Dialect;
 
 use super::{Template, template::Outline};
@@ -10,6 +10,9 @@ use crate::{
     CommandError,
     add::members::{self, Target},
 };
+
+/// The function that consumes the queues of nested stacks, which have the mappings.
+const CONSUMER: &str = "ConsumerFunction";
 
 /// A template with its additions.
 pub(super) struct Additions<'a> {
@@ -35,8 +38,36 @@ impl<'a> Additions<'a> {
         self.ingress.clone()
     }
 
+    /// Returns the functions that consume a queue, which need this variable.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn consumers(&self, variable: &str) -> Result<Vec<String>, CommandError> {
+        let is_sqs = |event: &Node| event.get("Type").and_then(Node::text) == Some("SQS");
+        let functions = self.document().resources().filter(|resource| resource.kind == "AWS::Serverless::Function");
+        let consuming = functions.filter(|function| {
+            let events = function.node.get("Properties").and_then(|properties| properties.get("Events"));
+            function.logical_id == CONSUMER || events.is_some_and(|events| events.entries().any(|(_, it)| is_sqs(it)))
+        });
+        let names = consuming.map(|function| function.logical_id.to_owned());
+        let names: Vec<_> = names.filter(|function| *function != self.ingress).collect();
+        if names.is_empty() {
+            let file = self.file;
+            return Err(format!(
+                "{file}: no function consumes a queue: it needs an event of type SQS, or the name {CONSUMER}, to get \
+                 {variable}"
+            )
+            .into());
+        }
+        Ok(names)
+    }
+
     pub(super) fn document(&self) -> &TemplateDocument {
         &self.template.document
+    }
+
+    pub(super) fn has_resource(&self, id: &str) -> bool {
+        self.has(&["Resources", id])
     }
 
     pub(super) fn has_variable(&self, function: &str, variable: &str) -> bool {
@@ -45,7 +76,7 @@ impl<'a> Additions<'a> {
 
     /// Adds a resource; `lines` start with its id.
     pub(super) fn resource(&mut self, id: &str, lines: &str) -> Result<(), CommandError> {
-        if self.has(&["Resources", id]) {
+        if self.has_resource(id) {
             return Ok(());
         }
         self.insert(&Target { path: &["Resources"], is_apart: true, after: None }, lines, format!("+ {id}"))

@@ -5,7 +5,6 @@
 //! contract no longer needs too.
 
 use sluicegate_contract::Contract;
-use sluicegate_sam::{Node, TemplateDocument};
 
 use super::additions::Additions;
 use crate::CommandError;
@@ -15,9 +14,6 @@ const VARIABLE: &str = "PAYLOAD_BUCKET";
 const BUCKET: &str = "PayloadBucket";
 const WRITE_POLICY: &str = "PayloadWritePolicy";
 const READ_POLICY: &str = "PayloadReadPolicy";
-
-/// The function that consumes the queues of nested stacks, which have the mappings.
-const CONSUMER: &str = "ConsumerFunction";
 
 /// 30 days: two more than the 14 days that SQS keeps a message at most, in a queue and again in its dead-letter queue.
 const BUCKET_LINES: &str = "\
@@ -55,14 +51,7 @@ pub(super) fn with_bucket(
     }
     let mut additions = Additions::to(file, text, changes)?;
     let ingress = additions.ingress();
-    let consumers = consumers(additions.document(), &ingress);
-    if consumers.is_empty() {
-        return Err(format!(
-            "{file}: no function consumes a queue: it needs an event of type SQS, or the name {CONSUMER}, to get \
-             {VARIABLE}"
-        )
-        .into());
-    }
+    let consumers = additions.consumers(VARIABLE)?;
     let consumers: Vec<&str> = consumers.iter().map(String::as_str).collect();
     let functions = std::iter::once(ingress.as_str()).chain(consumers.iter().copied());
     let unset: Vec<&str> = functions.filter(|function| !additions.has_variable(function, VARIABLE)).collect();
@@ -82,17 +71,6 @@ pub(super) fn with_bucket(
 /// Returns the statement that allows an action on every object of the bucket.
 fn statement(action: &str) -> String {
     format!("- {{ Effect: Allow, Action: {action}, Resource: !Sub '${{{BUCKET}.Arn}}/*' }}\n")
-}
-
-/// Returns the functions that consume a queue.
-fn consumers(document: &TemplateDocument, ingress: &str) -> Vec<String> {
-    let is_sqs = |event: &Node| event.get("Type").and_then(Node::text) == Some("SQS");
-    let functions = document.resources().filter(|resource| resource.kind == "AWS::Serverless::Function");
-    let consuming = functions.filter(|function| {
-        let events = function.node.get("Properties").and_then(|properties| properties.get("Events"));
-        function.logical_id == CONSUMER || events.is_some_and(|events| events.entries().any(|(_, it)| is_sqs(it)))
-    });
-    consuming.map(|function| function.logical_id.to_owned()).filter(|function| function != ingress).collect()
 }
 
 #[cfg(test)]

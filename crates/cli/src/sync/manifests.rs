@@ -18,6 +18,7 @@ pub(super) fn with_features(
         ("sluicegate-ingress", "dynamodb", has_store),
         ("sluicegate-ingress", "s3", has_large),
         ("sluicegate-batch", "s3", has_large),
+        ("sluicegate-batch", "status", contract.has_status()),
     ];
     let folder = contract_path.parent().unwrap_or(Path::new(""));
     let mut changed = Vec::new();

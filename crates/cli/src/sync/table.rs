@@ -1,4 +1,4 @@
-//! The table of idempotency keys and rate limits: what a contract with a store needs in the template.
+//! The table of idempotency keys, rate limits and statuses: what a contract with one of these needs in the template.
 //!
 //! The table is billed by the request, encrypted with a key that AWS owns, as every table, and without point-in-time
 //! recovery: keys expire within days, and a restored table would answer repeats with messages of the past. A table that
@@ -9,13 +9,14 @@ use sluicegate_contract::Contract;
 use super::additions::Additions;
 use crate::CommandError;
 
-/// The variable with the table's name, which the ingress reads.
-const VARIABLE: &str = "IDEMPOTENCY_TABLE";
-const TABLE: &str = "IdempotencyTable";
+/// The variable with the table's name, which the ingress reads, and a consumer that records statuses.
+pub(super) const VARIABLE: &str = "IDEMPOTENCY_TABLE";
+pub(super) const TABLE: &str = "IdempotencyTable";
 const POLICY: &str = "IdempotencyPolicy";
 
 const TABLE_LINES: &str = "\
-# The keys and limits of the routes with `store: dynamodb` (openapi.yaml), by the hash of caller, operation and key; no payloads.
+# The keys and limits of the routes with `store: dynamodb` (openapi.yaml), by the hash of caller, operation and key, and the
+# statuses of the messages of routes with `status: true`; no payloads.
 IdempotencyTable:
   Type: AWS::DynamoDB::Table
   Properties:
@@ -83,7 +84,7 @@ mod tests {
             has("Roles: [!Ref IngressRole]");
             has("Action: [dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem]");
             has("TimeToLiveSpecification: { AttributeName: expires_at, Enabled: true }");
-            assert_eq!(added.iter().filter(|line| !line.is_empty()).count(), 20, "{added:?}");
+            assert_eq!(added.iter().filter(|line| !line.is_empty()).count(), 21, "{added:?}");
         }
     }
 
