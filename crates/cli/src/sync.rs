@@ -1,5 +1,5 @@
-//! `sluicegate sync`: writes the routes of the contract, the table of idempotency keys and rate limits and the bucket
-//! of large payloads into the template.
+//! `sluicegate sync`: writes the routes of the contract, the table of idempotency keys, rate limits and statuses and the
+//! bucket of large payloads into the template.
 //!
 //! The contract defines the routes; the template repeats them as events of the ingress function. The rest of the
 //! template stays byte for byte: comments, order, line ends. The result is read again before it is written: its routes
@@ -11,6 +11,7 @@ mod bucket;
 mod edit;
 mod manifests;
 mod rest;
+mod status;
 mod table;
 mod template;
 #[cfg(test)]
@@ -59,10 +60,12 @@ fn work(arguments: &Arguments) -> Result<bool, CommandError> {
     let text = input::text(&path)?;
     let synced = sync(&file, &text, &contract)?;
     let (routed, mut changes) = synced.map_or((None, Vec::new()), |synced| (Some(synced.text), synced.changes));
-    let consumer_has_store = manifests::consumer_has_store(&contract_path)?;
+    let consumer_has_store = contract.has_status() || manifests::consumer_has_store(&contract_path)?;
     let routed_text = routed.as_deref().unwrap_or(&text);
     let with_table = table::with_table(&file, routed_text, &contract, consumer_has_store, &mut changes)?;
     let edited = with_table.or(routed);
+    let with_status = status::with_status(&file, edited.as_deref().unwrap_or(&text), &contract, &mut changes)?;
+    let edited = with_status.or(edited);
     let with_bucket = bucket::with_bucket(&file, edited.as_deref().unwrap_or(&text), &contract, &mut changes)?;
     let mut written: Vec<_> = with_bucket.or(edited).map(|text| (path, text)).into_iter().collect();
     written.extend(manifests::with_features(&contract_path, &contract, consumer_has_store, &mut changes)?);

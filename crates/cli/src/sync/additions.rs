@@ -65,13 +65,17 @@ impl<'a> Additions<'a> {
         &self.template.document
     }
 
+    pub(super) fn has_resource(&self, id: &str) -> bool {
+        self.has(&["Resources", id])
+    }
+
     pub(super) fn has_variable(&self, function: &str, variable: &str) -> bool {
         self.has(&[&variables(function)[..], &[variable]].concat())
     }
 
     /// Adds a resource; `lines` start with its id.
     pub(super) fn resource(&mut self, id: &str, lines: &str) -> Result<(), CommandError> {
-        if self.has(&["Resources", id]) {
+        if self.has_resource(id) {
             return Ok(());
         }
         self.insert(&Target { path: &["Resources"], is_apart: true, after: None }, lines, format!("+ {id}"))

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use sluicegate_contract::{Contract, DOCUMENT_PATH};
+use sluicegate_contract::{Contract, DOCUMENT_PATH, STATUS_PATH};
 use sluicegate_sam::{DEFAULT_ROUTE, Faults, Member};
 
 use super::{
@@ -184,7 +184,7 @@ impl Edits {
     }
 }
 
-/// Returns the contract's routes, the route of the document itself and the catch-all.
+/// Returns the contract's routes, those of the statuses and of the document itself, and the catch-all.
 fn wanted(template: &Template<'_>, outline: &Outline, contract: &Contract) -> Result<Vec<Wanted>, Faults> {
     let mut wanted: Vec<Wanted> = Vec::new();
     for operation in contract.operations() {
@@ -202,7 +202,7 @@ fn wanted(template: &Template<'_>, outline: &Outline, contract: &Contract) -> Re
         wanted.push(Wanted { name, route, is_named: true });
     }
     let mut besides = |name: &str, route| {
-        // These two are identified by their route; a new one must not use the name of another event.
+        // These are identified by their route; a new one must not use the name of another event.
         let taken = |name: &str, wanted: &[Wanted]| {
             let by_events = outline.events.iter().any(|event| event.route.is_none() && event.name == name);
             by_events || wanted.iter().any(|wanted| wanted.name == name)
@@ -213,6 +213,9 @@ fn wanted(template: &Template<'_>, outline: &Outline, contract: &Contract) -> Re
         }
         wanted.push(Wanted { name, route, is_named: false });
     };
+    if contract.has_status() {
+        besides("MessageStatus", Some(("GET".to_owned(), STATUS_PATH.to_owned())));
+    }
     besides("OpenApi", Some(("GET".to_owned(), DOCUMENT_PATH.to_owned())));
     // A catch-all that was removed (infra/jwt-authorizer.yaml says when) is not added again.
     let mut routes = outline.events.iter().filter_map(|event| event.route.as_ref()).peekable();

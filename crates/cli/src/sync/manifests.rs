@@ -9,10 +9,11 @@ use crate::{CommandError, input};
 /// The crate that the consumer is built on.
 const CONSUMER: &str = "sluicegate-batch";
 
-/// The feature with the store of idempotency keys.
+/// The feature with the store of idempotency keys and statuses.
 const STORE: &str = "dynamodb";
 
-/// Returns whether a consumer beside a contract is built with a store, because its handlers have an idempotency rule.
+/// Returns whether a consumer beside a contract is built with a store, because its handlers have an idempotency rule or
+/// an earlier run found statuses.
 pub(super) fn consumer_has_store(contract_path: &Path) -> Result<bool, CommandError> {
     for manifest in manifests(contract_path) {
         let has_store = |line: &str| line.contains(&format!("\"{STORE}\""));

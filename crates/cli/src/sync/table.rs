@@ -1,5 +1,5 @@
-//! The table of idempotency keys and rate limits: what a contract with a store needs in the template, and a consumer
-//! that is built with one.
+//! The table of idempotency keys, rate limits and statuses: what a contract with one of these needs in the template, and
+//! a consumer that is built with a store.
 //!
 //! The table is billed by the request, encrypted with a key that AWS owns, as every table, and without point-in-time
 //! recovery: keys expire within days, and a restored table would answer repeats with messages of the past. A table that
@@ -11,14 +11,14 @@ use super::additions::Additions;
 use crate::CommandError;
 
 /// The variable with the table's name, which both functions read.
-const VARIABLE: &str = "IDEMPOTENCY_TABLE";
-const TABLE: &str = "IdempotencyTable";
+pub(super) const VARIABLE: &str = "IDEMPOTENCY_TABLE";
+pub(super) const TABLE: &str = "IdempotencyTable";
 const POLICY: &str = "IdempotencyPolicy";
 const CONSUMER_POLICY: &str = "ConsumerIdempotencyPolicy";
 
 const TABLE_LINES: &str = "\
 # Idempotency keys and rate limits, as hashes and without payloads: of the routes with `store: dynamodb` (openapi.yaml),
-# and of the messages that the consumer handles once.
+# and of the messages that the consumer handles once. Statuses of the messages of routes with `status: true`.
 IdempotencyTable:
   Type: AWS::DynamoDB::Table
   Properties:

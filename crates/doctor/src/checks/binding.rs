@@ -13,6 +13,8 @@ use crate::model::{Function, Mapping};
 
 const CONFIGURATION: &str = "https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html";
 
+const IDEMPOTENCY_TABLE: &str = "IDEMPOTENCY_TABLE";
+
 pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "queue-unbound",
@@ -26,11 +28,20 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "store-unbound",
         severity: Severity::Error,
-        title: "a route keeps idempotency keys or a rate limit in a store, and no IDEMPOTENCY_TABLE names the table",
+        title: "a route keeps idempotency keys, a rate limit or statuses in a table, and no IDEMPOTENCY_TABLE names it",
         why: "The function refuses to start: every request is answered 500.",
         fix: "Run `sluicegate sync`, which adds the table, its permissions and the variable.",
         source: CONFIGURATION,
         find: store_unbound,
+    },
+    Check {
+        id: "status-unbound",
+        severity: Severity::Warning,
+        title: "a route has statuses, and a consumer of its messages has no IDEMPOTENCY_TABLE",
+        why: "The consumer records nothing: to its sender, a message stays accepted until its status expires.",
+        fix: "Run `sluicegate sync`, which adds the permissions, the variable and the feature dynamodb.",
+        source: CONFIGURATION,
+        find: status_unbound,
     },
     Check {
         id: "payload-bucket-unbound",
@@ -123,7 +134,27 @@ fn queue_unbound(model: &Model<'_>, findings: &mut Findings) {
 
 fn store_unbound(model: &Model<'_>, findings: &mut Findings) {
     let stored = model.project.contract.as_ref().and_then(|contract| contract.first_with_store());
-    needed_by(stored, "store: dynamodb", "IDEMPOTENCY_TABLE", model, findings);
+    let setting = match stored {
+        Some(operation) if operation.enqueue.status => "status: true",
+        _ => "store: dynamodb",
+    };
+    needed_by(stored, setting, IDEMPOTENCY_TABLE, model, findings);
+}
+
+fn status_unbound(model: &Model<'_>, findings: &mut Findings) {
+    let Some(contract) = &model.project.contract else { return };
+    let mut unbound = BTreeMap::new();
+    for operation in contract.operations().iter().filter(|operation| operation.enqueue.status) {
+        let queues: Vec<_> = operation.enqueue.queues().flat_map(|queue| model.bound(queue)).collect();
+        let consumers = model.consumed().filter(|(consumed, ..)| queues.iter().any(|queue| queue.arn == consumed.arn));
+        for (_, _, function) in consumers.filter(|(.., function)| function.variable(IDEMPOTENCY_TABLE).is_absent()) {
+            unbound.entry(&function.name).or_insert((function, operation));
+        }
+    }
+    for (function, operation) in unbound.into_values() {
+        let what = format!("{IDEMPOTENCY_TABLE} is not set, and {} has `status: true`", operation.id);
+        findings.add_variable(function, IDEMPOTENCY_TABLE, what);
+    }
 }
 
 fn keys_endpoints(model: &Model<'_>, findings: &mut Findings) {
