@@ -28,6 +28,7 @@
 //!   settle.
 //! - Messages of a FIFO group are handled one at a time and in order, and none after a failure of the group.
 //! - A message may be delivered more than once, so handlers must tolerate repeats.
+//! - A [`CircuitBreaker`] keeps handlers from calling a service while it fails.
 //!
 //! # Sources
 //!
@@ -65,6 +66,7 @@ compile_error!("no message source is enabled: enable the feature `sqs` or `rabbi
 mod batch_run;
 mod builder;
 mod by_type;
+mod circuit_breaker;
 mod consumer;
 mod deadlines;
 mod delivery;
@@ -83,6 +85,7 @@ mod test_http;
 pub mod testing;
 
 pub use builder::{ConsumerBuildError, ConsumerBuilder};
+pub use circuit_breaker::CircuitBreaker;
 pub use consumer::Consumer;
 pub use delivery::Delivery;
 #[cfg(feature = "forward")]
@@ -93,6 +96,7 @@ pub use retry::RetryPolicy;
 pub use serve::serve;
 pub use settlement::BatchResponse;
 pub use sluicegate_envelope::Envelope;
+pub use sluicegate_queue::breaker::BreakerLimits;
 pub use sluicegate_queue::chain;
 #[cfg(feature = "sqs")]
 pub use sluicegate_queue::sqs::SdkConfig;
