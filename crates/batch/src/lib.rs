@@ -29,6 +29,7 @@
 //! - Messages of a FIFO group are handled one at a time and in order, and none after a failure of the group.
 //! - A message may be delivered more than once, so handlers must tolerate repeats, or their types have an idempotency
 //!   rule.
+//! - A [`CircuitBreaker`] keeps handlers from calling a service while it fails.
 //!
 //! # Sources
 //!
@@ -80,6 +81,7 @@ compile_error!("no message source is enabled: enable the feature `sqs` or `rabbi
 mod batch_run;
 mod builder;
 mod by_type;
+mod circuit_breaker;
 mod consumer;
 mod deadlines;
 mod delivery;
@@ -101,6 +103,7 @@ mod test_http;
 pub mod testing;
 
 pub use builder::{ConsumerBuildError, ConsumerBuilder};
+pub use circuit_breaker::CircuitBreaker;
 pub use consumer::Consumer;
 pub use delivery::Delivery;
 #[cfg(feature = "forward")]
@@ -113,6 +116,7 @@ pub use serve::serve;
 pub use settlement::BatchResponse;
 pub use sluicegate_envelope::Envelope;
 pub use sluicegate_idempotency::{AnyStore, Lease, MemoryStore};
+pub use sluicegate_queue::breaker::BreakerLimits;
 pub use sluicegate_queue::chain;
 #[cfg(feature = "sqs")]
 pub use sluicegate_queue::sqs::SdkConfig;

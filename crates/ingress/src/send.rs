@@ -7,11 +7,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use sluicegate_contract::Operation;
 use sluicegate_envelope::Envelope;
-use sluicegate_queue::{Message, Producer, Receipt, SendError};
+use sluicegate_queue::{
+    Message, Producer, Receipt, SendError,
+    breaker::{Breaker, Permit},
+};
 use tokio::time::Instant;
 
 use crate::{
-    breaker::{Breaker, Permit, Verdict},
+    breaker::{LIMITS, Verdict},
     limit::whole_s,
     rejection::{Code, Destination, Destinations, IsStored, Rejection, UNAVAILABLE_RETRY_AFTER_S},
     request_record::RequestRecord,
@@ -41,7 +44,7 @@ pub(crate) struct Queues<P>(BTreeMap<String, (P, Breaker)>);
 impl<P: Producer> Queues<P> {
     /// Returns the queues of these producers.
     pub(crate) fn new(producers: BTreeMap<String, P>) -> Self {
-        Self(producers.into_iter().map(|(name, producer)| (name, (producer, Breaker::default()))).collect())
+        Self(producers.into_iter().map(|(name, producer)| (name, (producer, Breaker::new(LIMITS)))).collect())
     }
 
     /// Returns the sends of a message to its queue and to those of its copies, if the breaker of each permits it.
@@ -138,7 +141,7 @@ impl<P: Producer> PermittedSend<'_, P> {
         let sent = self.producer.send(&options.message(envelope), options.deadline).await;
         let took = started.elapsed();
         record.sent(took);
-        self.permit.settle(self.queue, &Verdict::of(&sent, took, started + took >= options.deadline));
+        Verdict::of(&sent, took, started + took >= options.deadline).settle(self.permit, self.queue);
         sent.map_err(|error| rejection(&error, envelope))
     }
 
@@ -153,7 +156,7 @@ impl<P: Producer> PermittedSend<'_, P> {
         let sent = self.producer.send_all(&messages, options.deadline).await;
         let took = started.elapsed();
         record.sent(took);
-        self.permit.settle(self.queue, &Verdict::of_all(&sent, took, started + took >= options.deadline));
+        Verdict::of_all(&sent, took, started + took >= options.deadline).settle(self.permit, self.queue);
         sent
     }
 }

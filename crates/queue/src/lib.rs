@@ -33,11 +33,13 @@
 //! `sqs::PayloadStore`.
 //!
 //! Names that several crates share are spelled here once: [`queue_names`] for RabbitMQ's retry and dead-letter queues,
-//! [`dead_letter`] for the attributes of dead letters, and [`Binding`] for the variables that bind a queue.
+//! [`dead_letter`] for the attributes of dead letters, and [`Binding`] for the variables that bind a queue. [`breaker`]
+//! keeps calls away from a service that fails: the ingress's from a broker, a handler's from what it calls.
 
 #[cfg(feature = "aws")]
 pub mod aws;
 mod binding;
+pub mod breaker;
 pub mod broker_url;
 pub mod dead_letter;
 mod error;

@@ -2,6 +2,7 @@
 
 mod idempotency;
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{LazyLock, Mutex};
 
 use proptest::prelude::*;
@@ -9,7 +10,7 @@ use sluicegate_envelope::DecodeError;
 
 use super::*;
 use crate::handlers::{json, plain};
-use crate::{BatchResponse, RetryPolicy};
+use crate::{BatchResponse, BreakerLimits, CircuitBreaker, RetryPolicy};
 
 /// Records the calls; sending to the dead-letter queue can be made to fail.
 #[derive(Default)]
@@ -145,6 +146,18 @@ async fn run(messages: &[(&str, Option<&str>)], concurrency: usize, broken: bool
 }
 
 async fn run_with(messages: &[(&str, Option<&str>)], concurrency: usize, memory: Memory) -> Ran {
+    let started = Arc::default();
+    let ran = run_handlers(&handlers(&started), messages, concurrency, memory).await;
+    let started = std::mem::take(&mut *started.lock().unwrap());
+    Ran { started, ..ran }
+}
+
+async fn run_handlers(
+    handlers: &Handlers,
+    messages: &[(&str, Option<&str>)],
+    concurrency: usize,
+    memory: Memory,
+) -> Ran {
     let body = |index: usize, event_type: &str| match event_type {
         "garbage" => "Order ID: 12345".to_owned(),
         event_type => Envelope::builder(index.to_string(), "/", event_type).build().unwrap().encode(),
@@ -159,13 +172,10 @@ async fn run_with(messages: &[(&str, Option<&str>)], concurrency: usize, memory:
     });
     let received_message: Vec<_> = received_message.collect();
     let bodies = messages.iter().enumerate().map(|(index, (event_type, _))| body(index, event_type)).collect();
-    let (started, memory) = (Arc::default(), Memory { bodies, ..memory });
-    let deadlines = deadlines();
-    let handlers = handlers(&started);
-    let ended = rules(&handlers, concurrency, deadlines).settle(&memory, &received_message).await;
+    let memory = Memory { bodies, ..memory };
+    let ended = rules(handlers, concurrency, deadlines()).settle(&memory, &received_message).await;
     let settled = ended.iter().map(|ended| ended.disposition.into()).collect();
-    let started = std::mem::take(&mut *started.lock().unwrap());
-    Ran { ended, settled, memory, started }
+    Ran { ended, settled, memory, started: Vec::new() }
 }
 
 fn shown(settled: &[Observed]) -> String {
@@ -197,6 +207,63 @@ async fn a_failing_message_does_not_affect_the_others() {
     assert_eq!(delays.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 3, 5, 6, 7, 9]);
     assert!(delays.contains(&(7, Duration::from_secs(77))), "a delay that the handler chose is used exactly");
     assert!(delays.iter().all(|(index, delay)| *index == 7 || *delay <= Duration::from_secs(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_away_is_left_alone_and_all_its_messages_are_done_once_it_is_back() {
+    // Open for so long that the wall clock, which the test does not set, does not matter.
+    const LIMITS: BreakerLimits =
+        BreakerLimits { open_initial: Duration::from_secs(60), ..CircuitBreaker::LIMITS_DEFAULT };
+    static WAREHOUSE: CircuitBreaker = CircuitBreaker::with_limits("warehouse", LIMITS);
+    let (calls, is_away) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
+    let mut handlers = Handlers::default();
+    handlers.on("other", plain(async |_| ()));
+    let service = (Arc::clone(&calls), Arc::clone(&is_away));
+    handlers.on(
+        "order",
+        plain(move |_| {
+            let (calls, is_away) = service.clone();
+            async move {
+                let call = async {
+                    calls.fetch_add(1, Relaxed);
+                    if is_away.load(Relaxed) { Err("no answer") } else { Ok(()) }
+                };
+                WAREHOUSE.call(call).await??;
+                Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+            }
+        }),
+    );
+    let messages = ["order", "order", "other", "order", "order", "order", "other"].map(|event_type| (event_type, None));
+    let run = async || {
+        let before = calls.load(Relaxed);
+        let ran = run_handlers(&handlers, &messages, 1, Memory::default()).await;
+        let delays: Vec<_> = ran.memory.delays.into_inner().unwrap().into_iter().map(|(_, delay)| delay).collect();
+        (shown(&ran.settled), calls.load(Relaxed) - before, delays)
+    };
+    // As SQS rounds it.
+    let whole_s = |delay: Duration| Duration::from_secs(delay.as_secs() + 1);
+    let are_between = |delays: &[Duration], least_s, most_s| {
+        let (least, most) = (Duration::from_secs(least_s), Duration::from_secs(most_s));
+        assert!(delays.iter().all(|delay| least <= *delay && *delay <= most), "{least_s} to {most_s} s: {delays:?}");
+    };
+
+    let (settled, called, delays) = run().await;
+    assert_eq!((settled.as_str(), called), ("rrdrrrd", 3), "the third failure opens the breaker");
+    are_between(&delays[3..], 20, 60);
+
+    let (settled, called, delays) = run().await;
+    assert_eq!((settled.as_str(), called), ("rrdrrrd", 0), "it is open");
+    are_between(&delays, 20, 60);
+
+    tokio::time::advance(whole_s(delays[0])).await;
+    let (settled, called, delays) = run().await;
+    assert_eq!((settled.as_str(), called), ("rrdrrrd", 1), "the probe fails");
+    are_between(&delays[1..], 50, 120);
+
+    is_away.store(false, Relaxed);
+    tokio::time::advance(whole_s(delays[1])).await;
+    let (settled, called, _) = run().await;
+    assert_eq!((settled.as_str(), called), ("ddddddd", 5));
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,49 +4,20 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// The limits of the ingress.
+const LIMITS: BreakerLimits =
+    BreakerLimits { failures_max: 3, open_initial: Duration::from_secs(2), open_max: Duration::from_secs(30) };
+
 fn clocks() -> Clocks {
     Clocks { monotonic: Instant::now(), wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000) }
 }
 
 /// Returns a state that has just opened.
 fn open(now: Clocks) -> State {
-    let mut state = State::default();
-    let opened: Vec<_> = (0..FAILURES_MAX).map(|_| state.failed(false, now, 1.0)).collect();
+    let mut state = State::CLOSED;
+    let opened: Vec<_> = (0..3).map(|_| state.failed(&LIMITS, false, now, 1.0)).collect();
     assert_eq!(opened, [false, false, true]);
     state
-}
-
-#[test]
-fn only_what_the_broker_does_opens_a_breaker() {
-    let reason = || "no answer".to_owned();
-    let sent = || Ok(Receipt { id: "m".to_owned(), broker_id: String::new() });
-    let refused = |message_at_fault| Err(SendError::Refused { reason: reason(), message_at_fault });
-    let (not_sent, unknown) =
-        (|| Err(SendError::NotSent { reason: reason() }), || Err(SendError::Unknown { reason: reason() }));
-    let failing = |text: &str| Verdict::Failing(text.to_owned());
-    for (sent, took_ms, is_late, expected) in [
-        (sent(), 2_999, false, Verdict::Healthy),
-        (sent(), 3_000, false, failing("stored after 3.0s")),
-        (not_sent(), 0, false, failing("not sent: no answer")),
-        (unknown(), 0, false, failing("perhaps sent: no answer")),
-        (not_sent(), 9_700, true, failing("not sent: no answer")),
-        // The request had little time left, or none.
-        (not_sent(), 0, true, Verdict::Unclear),
-        (unknown(), 2_999, true, Verdict::Unclear),
-        (refused(true), 0, false, Verdict::Unclear),
-        (refused(false), 9_700, false, Verdict::Unclear),
-        (Err(SendError::TooLarge { bytes: 2, bytes_max: 1 }), 0, false, Verdict::Unclear),
-        (Err(SendError::Unroutable { reason: reason() }), 0, false, Verdict::Unclear),
-        (Err(SendError::PayloadNotStored { reason: reason() }), 9_700, true, Verdict::Unclear),
-    ] {
-        let took = Duration::from_millis(took_ms);
-        assert_eq!(Verdict::of(&sent, took, is_late), expected, "{sent:?} after {took:?}");
-    }
-    let slow = Duration::from_secs(9);
-    assert_eq!(Verdict::of_all(&[not_sent(), sent()], slow, false), Verdict::Healthy, "a batch may take long");
-    assert_eq!(Verdict::of_all(&[refused(true), not_sent()], slow, true), failing("not sent: no answer"));
-    assert_eq!(Verdict::of_all(&[refused(true), refused(false)], slow, true), Verdict::Unclear);
-    assert_eq!(Verdict::of_all(&[], slow, true), Verdict::Unclear);
 }
 
 #[test]
@@ -54,7 +25,7 @@ fn the_open_time_doubles_up_to_the_maximum_and_is_random_above_its_half() {
     for (failed_probes, half_s, whole_s) in
         [(0, 1, 2), (1, 2, 4), (2, 4, 8), (3, 8, 16), (4, 15, 30), (u32::MAX, 15, 30)]
     {
-        let range = [open_for(failed_probes, 0.0), open_for(failed_probes, 1.0)];
+        let range = [0.0, 1.0].map(|random| LIMITS.open_for(failed_probes, random));
         assert_eq!(range.map(|time| time.as_secs()), [half_s, whole_s], "after {failed_probes} probes");
     }
 }
@@ -105,7 +76,7 @@ proptest! {
     fn a_breaker_opens_only_after_failures_and_closes_with_the_success_of_its_only_probe(
         steps in prop::collection::vec(step(), 1..200),
     ) {
-        let (mut state, mut now) = (State::default(), clocks());
+        let (mut state, mut now) = (State::CLOSED, clocks());
         // The sends in progress, by whether they are probes, and the verdicts so far.
         let (mut sends, mut verdicts): (Vec<bool>, Vec<bool>) = (Vec::new(), Vec::new());
         for step in steps {
@@ -118,7 +89,7 @@ proptest! {
                         sends.push(is_probe);
                     }
                     Err(rest) => {
-                        prop_assert!(was_open && !rest.is_zero() && rest <= OPEN_MAX, "{:?}", rest);
+                        prop_assert!(was_open && !rest.is_zero() && rest <= LIMITS.open_max, "{:?}", rest);
                     }
                 },
                 Step::End { .. } if sends.is_empty() => {}
@@ -127,13 +98,13 @@ proptest! {
                     match is_healthy {
                         Some(true) => {
                             prop_assert_eq!(state.succeeded(is_probe), is_probe, "the success of a probe closes");
-                            prop_assert!(!is_probe || state == State::default());
+                            prop_assert!(!is_probe || state == State::CLOSED);
                         }
                         Some(false) => {
-                            let has_opened = state.failed(is_probe, now, random);
+                            let has_opened = state.failed(&LIMITS, is_probe, now, random);
                             prop_assert!(!(has_opened && is_probe));
                             if has_opened {
-                                let last = verdicts.iter().rev().take(FAILURES_MAX as usize - 1);
+                                let last = verdicts.iter().rev().take(2);
                                 prop_assert!(last.clone().count() == 2 && last.copied().all(|healthy| !healthy));
                             }
                         }
@@ -145,7 +116,7 @@ proptest! {
             }
             prop_assert!(sends.iter().filter(|is_probe| **is_probe).count() <= 1, "two probes");
             let has_probe = sends.contains(&true);
-            for then in [now.after(OPEN_MAX), Clocks { monotonic: now.monotonic, ..now.after(OPEN_MAX) }] {
+            for then in [now.after(LIMITS.open_max), Clocks { monotonic: now.monotonic, ..now.after(LIMITS.open_max) }] {
                 let mut later = state;
                 prop_assert_eq!(later.permit(then).is_ok(), !has_probe, "open for longer than the maximum");
             }
@@ -155,21 +126,20 @@ proptest! {
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_probe_makes_way_for_the_next() {
-    let breaker = Breaker::default();
-    for _ in 0..FAILURES_MAX {
-        breaker.permit().ok().unwrap().settle("orders", &Verdict::Failing(String::new()));
+    let breaker = Breaker::new(LIMITS);
+    for _ in 0..LIMITS.failures_max {
+        breaker.permit().ok().unwrap().failed();
     }
     assert!(breaker.permit().is_err(), "it is open");
-    tokio::time::advance(OPEN_INITIAL).await;
+    tokio::time::advance(LIMITS.open_initial).await;
     let probe = breaker.permit().ok().unwrap();
     assert_eq!(breaker.permit().err(), Some(PROBE_WAIT), "one probe at a time");
     drop(probe);
-    breaker.permit().ok().unwrap().settle("orders", &Verdict::Unclear);
-    breaker.permit().ok().unwrap().settle("orders", &Verdict::Failing(String::new()));
+    breaker.permit().ok().unwrap().failed();
     let rest = breaker.permit().err().unwrap();
     assert!(rest > Duration::from_secs(1), "the failed probe opened it for longer: {rest:?}");
-    tokio::time::advance(2 * OPEN_INITIAL).await;
-    breaker.permit().ok().unwrap().settle("orders", &Verdict::Healthy);
+    tokio::time::advance(2 * LIMITS.open_initial).await;
+    breaker.permit().ok().unwrap().succeeded();
     assert!(!breaker.is_troubled.load(Ordering::Relaxed), "it is as new");
     let all: Vec<_> = (0..9).map_while(|_| breaker.permit().ok()).collect();
     assert_eq!(all.len(), 9);
