@@ -197,7 +197,8 @@ impl ConsumerBuilder {
     ///
     /// Settings that were not given come from the environment: the AWS variables as
     /// [`sluicegate_queue::sqs::sdk_config`] reads them, the broker from `RABBITMQ_URL` and its related variables,
-    /// `RABBITMQ_RETRY_DELAYS`, `RABBITMQ_MAX_RECEIVE_COUNT`, `FIFO_MAX_RECEIVE_COUNT`, `PAYLOAD_BUCKET` and `IDEMPOTENCY_TABLE`. Without
+    /// `RABBITMQ_RETRY_DELAYS`, `RABBITMQ_MAX_RECEIVE_COUNT`, `FIFO_MAX_RECEIVE_COUNT`, `PAYLOAD_BUCKET` and
+    /// `IDEMPOTENCY_TABLE`. Without
     /// `RABBITMQ_URL`, RabbitMQ batches are refused. Metrics are written under the name in `AWS_LAMBDA_FUNCTION_NAME`,
     /// which Lambda sets, or not at all.
     ///

@@ -55,9 +55,9 @@
 //! # Statuses
 //!
 //! With the feature `status`, the sender of a message can follow it, if its route has `status: true`: the consumer
-//! records in the table that `IDEMPOTENCY_TABLE` names that a message is being processed, waits for a retry, is done, or
-//! is dead. `Delivery::set_result` gives the sender a result. A sender sees the reason of an [`Outcome::Reject`], and no
-//! other.
+//! records in the table that `IDEMPOTENCY_TABLE` names that a message is being processed, waits for a retry, is done,
+//! or is dead. `Delivery::set_result` gives the sender a result. A sender sees the reason of an [`Outcome::Reject`],
+//! and no other.
 //!
 //! # Logs and metrics
 //!
