@@ -12,6 +12,7 @@ mod nested;
 mod own_project;
 mod rabbitmq;
 mod retries;
+mod status;
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! One suite for the stores of idempotency keys, rate limits and statuses: in memory, and DynamoDB as the local stack embeds it.
+//! One suite for the stores of idempotency keys, rate limits and statuses: in memory, and DynamoDB as the local stack
+//! embeds it.
 
 mod consumer;
 

@@ -47,8 +47,8 @@ pub enum ResultError {
 }
 
 impl Delivery {
-    /// Sets the result that the sender of the message sees in its status once the message is done. It is seen outside of
-    /// your system. Without a status, it has no effect.
+    /// Sets the result that the sender of the message sees in its status once the message is done. It is seen outside
+    /// of your system. Without a status, it has no effect.
     ///
     /// # Errors
     /// The result is longer than 1,024 bytes, or this delivery has one.

@@ -52,8 +52,8 @@ impl Contract {
         self.operations.iter().flat_map(|operation| operation.enqueue.queues()).collect()
     }
 
-    /// Returns the first operation that needs the DynamoDB table: for idempotency keys or a rate limit in a store, or for
-    /// the status of its messages.
+    /// Returns the first operation that needs the DynamoDB table: for idempotency keys or a rate limit in a store, or
+    /// for the status of its messages.
     #[must_use]
     pub fn first_with_store(&self) -> Option<&Operation> {
         let has_keys = |enqueue: &Enqueue| enqueue.idempotency.as_ref().is_some_and(|it| it.store.is_some());

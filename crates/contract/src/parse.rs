@@ -1,8 +1,8 @@
 //! The reader of an OpenAPI document: returns a [`Contract`], or every fault of the document.
 //!
 //! `checker` collects the faults. `security`, `paths`, `request`, `schema`, `enqueue`, `rate_limit`, `status` and
-//! `store` each read one part of the document; `refs` checks the references everywhere in it; `attribute_warnings` warns about
-//! values that an event attribute cannot have.
+//! `store` each read one part of the document; `refs` checks the references everywhere in it; `attribute_warnings`
+//! warns about values that an event attribute cannot have.
 //!
 //! Unknown fields are refused: ignoring a misspelt field would silently drop a check.
 

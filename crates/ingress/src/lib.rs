@@ -32,7 +32,8 @@
 //! # Features
 //!
 //! `sqs` (default) and `rabbitmq`: the brokers that are built in. At least one is needed. `dynamodb`: routes whose
-//! idempotency keys or rate limits are in a store, or whose messages have a status. `s3`: routes whose large payloads go to S3.
+//! idempotency keys or rate limits are in a store, or whose messages have a status. `s3`: routes whose large payloads
+//! go to S3.
 
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
 compile_error!("no broker is enabled: enable the feature `sqs` or `rabbitmq` of sluicegate-ingress");
@@ -185,8 +186,8 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         self
     }
 
-    /// Sets the store of the routes that have one. Without it, those with keys or limits in a store answer 500, and those
-    /// with statuses accept messages without one.
+    /// Sets the store of the routes that have one. Without it, those with keys or limits in a store answer 500, and
+    /// those with statuses accept messages without one.
     #[cfg(feature = "dynamodb")]
     #[must_use]
     pub fn with_store(mut self, store: Option<AnyStore>) -> Self {

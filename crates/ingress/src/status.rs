@@ -1,11 +1,12 @@
 //! The status of messages, of the routes with `status: true`: recorded before a message is sent, and read at
 //! `GET /messages/{id}`.
 //!
-//! A status is recorded first, so that no consumer is ahead of it, and removed if the message is not known to be stored.
-//! What fails here is logged: the answer is about the message, and has a `Location` only if there is a status. A crash
-//! between the two leaves a status whose id no caller has.
+//! A status is recorded first, so that no consumer is ahead of it, and removed if the message is not known to be
+//! stored. What fails here is logged: the answer is about the message, and has a `Location` only if there is a status.
+//! A crash between the two leaves a status whose id no caller has.
 //!
-//! A status belongs to the caller and the operation that the message came from. To every other caller it does not exist.
+//! A status belongs to the caller and the operation that the message came from. To every other caller it does not
+//! exist.
 
 use std::time::{Duration, SystemTime};
 
@@ -125,8 +126,8 @@ impl<S: SecretSource> Query<'_, S> {
     /// Answers with the status of a message of the caller.
     ///
     /// # Errors
-    /// The rejection of the credentials; 404 for an id without a status and for that of another caller; 503 if the store
-    /// fails.
+    /// The rejection of the credentials; 404 for an id without a status and for that of another caller; 503 if the
+    /// store fails.
     pub(crate) async fn answer(&self, arrival: &Arrival, id: &str) -> Result<Answer, Rejection> {
         let owners = self.owners(arrival).await?;
         let unset = || Rejection::new(Code::Internal, "This API has no store.").log("the store is not set");
