@@ -1,8 +1,10 @@
 //! One suite for the stores of idempotency keys and rate limits: in memory, and DynamoDB as the local stack embeds it.
 
+mod transactions;
+
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sluicegate_aws_client::{AwsEnvironment, AwsService, Progress, Service};
 use sluicegate_idempotency::{
     Begun, Claim, DynamoDbStore, Effect, Lease, MemoryStore, RateLimitStore, Store, StoreError, Take, Taken,
@@ -170,16 +172,27 @@ fn environment(endpoint: &str) -> AwsEnvironment {
 /// Returns a store with a new table at this endpoint.
 async fn dynamodb(endpoint: &str) -> DynamoDbStore {
     let (environment, table) = (environment(endpoint), unique("keys", ""));
-    let service = AwsService::new(&environment, Service::DynamoDb);
+    create_table(&environment, &table).await;
+    DynamoDbStore::new(&environment, table)
+}
+
+/// Creates a table with the key `id`.
+async fn create_table(environment: &AwsEnvironment, table: &str) {
     let input = json!({
         "TableName": table,
         "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
         "KeySchema": [{ "AttributeName": "id", "KeyType": "HASH" }],
         "BillingMode": "PAY_PER_REQUEST",
     });
-    let target = "DynamoDB_20120810.CreateTable";
-    service.call(target, input.to_string(), None, deadline(), &Progress::default()).await.unwrap();
-    DynamoDbStore::new(&environment, table)
+    call(environment, "CreateTable", &input).await;
+}
+
+/// Calls DynamoDB. Returns the answer.
+async fn call(environment: &AwsEnvironment, action: &str, input: &Value) -> Value {
+    let service = AwsService::new(environment, Service::DynamoDb);
+    let target: &'static str = format!("DynamoDB_20120810.{action}").leak();
+    let answer = service.call(target, input.to_string(), None, deadline(), &Progress::default()).await.unwrap();
+    serde_json::from_slice(&answer).unwrap()
 }
 
 #[tokio::test]
@@ -189,7 +202,9 @@ async fn memory_passes_the_suite() {
 
 #[tokio::test]
 async fn the_embedded_dynamodb_passes_the_suite() {
-    suite(dynamodb(&emulator().await).await).await;
+    let endpoint = emulator().await;
+    suite(dynamodb(&endpoint).await).await;
+    transactions::suite(&endpoint).await;
 }
 
 #[tokio::test]
@@ -197,6 +212,7 @@ async fn the_embedded_dynamodb_passes_the_suite() {
 async fn ministack_passes_the_suite() {
     let endpoint = std::env::var("SLUICEGATE_MINISTACK_URL").expect("the URL of ministack");
     suite(dynamodb(&endpoint).await).await;
+    transactions::suite(&endpoint).await;
 }
 
 #[tokio::test]

@@ -211,6 +211,8 @@ impl<S: Source> RunningBatch<'_, S> {
             deadline: self.run.deadlines.work_until,
             #[cfg(feature = "idempotency")]
             lease: OnceLock::new(),
+            #[cfg(feature = "idempotency")]
+            store: OnceLock::new(),
         })
     }
 

@@ -33,7 +33,7 @@ const IDEMPOTENCY_TABLE: &str = "IDEMPOTENCY_TABLE";
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The stored result of a handled message.
-const RESULT: &str = "done";
+pub(crate) const RESULT: &str = "done";
 
 /// The fingerprint of every message of a rule where the key alone names the work.
 const ANY_PAYLOAD: &str = "any";
@@ -191,6 +191,7 @@ impl Idempotency {
         match self.store.begin(&claim, Instant::now() + BEGIN_TIMEOUT.min(left / 2)).await {
             Ok(Begun::New(lease)) => {
                 delivery.lease.get_or_init(|| lease);
+                delivery.store.get_or_init(|| Arc::clone(&self.store));
                 Begin::Handle
             }
             Ok(Begun::Completed { .. }) => Begin::Settle(Disposition::Duplicate, ""),

@@ -99,6 +99,8 @@ pub use settlement::BatchResponse;
 pub use sluicegate_envelope::Envelope;
 #[cfg(feature = "idempotency")]
 pub use sluicegate_idempotency::{AnyStore, Lease, MemoryStore};
+#[cfg(feature = "dynamodb")]
+pub use sluicegate_idempotency::{StoreError, TransactWrite, TransactionError};
 pub use sluicegate_queue::chain;
 #[cfg(feature = "sqs")]
 pub use sluicegate_queue::sqs::SdkConfig;

@@ -105,6 +105,8 @@ pub fn delivery(envelope: Envelope) -> DeliveryBuilder {
         deadline,
         #[cfg(feature = "idempotency")]
         lease: std::sync::OnceLock::new(),
+        #[cfg(feature = "idempotency")]
+        store: std::sync::OnceLock::new(),
     })
 }
 
