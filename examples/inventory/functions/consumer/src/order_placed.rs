@@ -92,8 +92,11 @@ fn writes(order: &Order, articles: &[Article<'_>], tables: &Tables) -> Vec<Trans
 /// Returns the outcome of an order for which the condition of this write is false.
 fn refused(index: usize, articles: &[Article<'_>]) -> Outcome {
     match index.checked_sub(1).and_then(|index| articles.get(index)) {
-        // The order has its reservation, from a time that its record no longer remembers.
-        None => Outcome::Done,
+        // From a time that the record of the order has forgotten.
+        None => {
+            tracing::warn!("an order without a record has a reservation already");
+            Outcome::Done
+        }
         Some(article) => Outcome::Reject(format!("out of stock: /items/{}", article.item)),
     }
 }
