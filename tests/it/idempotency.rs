@@ -2,10 +2,11 @@
 //! embeds it.
 
 mod consumer;
+mod transactions;
 
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sluicegate_aws_client::{AwsEnvironment, AwsService, Progress, Service};
 use sluicegate_idempotency::{
     Begun, Claim, DynamoDbStore, Effect, Lease, MemoryStore, MessageState, RateLimitStore, STATUS_KEPT, Status,
@@ -234,16 +235,27 @@ async fn dynamodb(endpoint: &str) -> DynamoDbStore {
 /// Creates a table of keys, and returns its name.
 async fn table(endpoint: &str) -> String {
     let table = unique("keys", "");
-    let service = AwsService::new(&environment(endpoint), Service::DynamoDb);
+    create_table(&environment(endpoint), &table).await;
+    table
+}
+
+/// Creates a table with the key `id`.
+async fn create_table(environment: &AwsEnvironment, table: &str) {
     let input = json!({
         "TableName": table,
         "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
         "KeySchema": [{ "AttributeName": "id", "KeyType": "HASH" }],
         "BillingMode": "PAY_PER_REQUEST",
     });
-    let target = "DynamoDB_20120810.CreateTable";
-    service.call(target, input.to_string(), None, deadline(), &Progress::default()).await.unwrap();
-    table
+    call(environment, "CreateTable", &input).await;
+}
+
+/// Calls DynamoDB. Returns the answer.
+async fn call(environment: &AwsEnvironment, action: &str, input: &Value) -> Value {
+    let service = AwsService::new(environment, Service::DynamoDb);
+    let target: &'static str = format!("DynamoDB_20120810.{action}").leak();
+    let answer = service.call(target, input.to_string(), None, deadline(), &Progress::default()).await.unwrap();
+    serde_json::from_slice(&answer).unwrap()
 }
 
 #[tokio::test]
@@ -253,7 +265,9 @@ async fn memory_passes_the_suite() {
 
 #[tokio::test]
 async fn the_embedded_dynamodb_passes_the_suite() {
-    suite(dynamodb(&emulator().await).await).await;
+    let endpoint = emulator().await;
+    suite(dynamodb(&endpoint).await).await;
+    transactions::suite(&endpoint).await;
 }
 
 #[tokio::test]
@@ -261,6 +275,7 @@ async fn the_embedded_dynamodb_passes_the_suite() {
 async fn ministack_passes_the_suite() {
     let endpoint = std::env::var("SLUICEGATE_MINISTACK_URL").expect("the URL of ministack");
     suite(dynamodb(&endpoint).await).await;
+    transactions::suite(&endpoint).await;
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ mod edges;
 mod features;
 mod idempotency;
 mod ingress;
+mod inventory;
 mod large_payloads;
 mod metrics;
 mod new;

@@ -253,6 +253,7 @@ impl<S: Source> RunningBatch<'_, S> {
             deadline: self.run.deadlines.work_until,
             lease: OnceLock::new(),
             result: OnceLock::new(),
+            store: OnceLock::new(),
         })
     }
 

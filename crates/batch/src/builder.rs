@@ -201,7 +201,8 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Points each service that is not configured at an address without a service, and keeps records in memory, for [`testing`](crate::testing).
+    /// Points each service that is not configured at an address without a service, and keeps records in memory, for
+    /// [`testing`](crate::testing).
     pub(crate) fn without_services(mut self) -> Result<Self, ConsumerBuildError> {
         let mut mistakes = Vec::new();
         self.store.get_or_insert_with(|| Arc::new(AnyStore::Memory(MemoryStore::default())));

@@ -1,10 +1,12 @@
 //! [`Delivery`]: one receive of a message.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use sluicegate_envelope::Envelope;
-use sluicegate_idempotency::Lease;
+use sluicegate_idempotency::{AnyStore, Lease};
+#[cfg(feature = "dynamodb")]
+use sluicegate_idempotency::{StoreError, TransactWrite, TransactionError};
 use tokio::time::Instant;
 
 /// A received message, as a handler gets it.
@@ -18,6 +20,8 @@ pub struct Delivery {
     pub(crate) deadline: Instant,
     pub(crate) lease: OnceLock<Lease>,
     pub(crate) result: OnceLock<String>,
+    /// The store of the lease.
+    pub(crate) store: OnceLock<Arc<AnyStore>>,
 }
 
 impl Delivery {
@@ -66,5 +70,22 @@ impl Delivery {
     #[must_use]
     pub fn lease(&self) -> Option<&Lease> {
         self.lease.get()
+    }
+
+    /// Carries out writes in DynamoDB and completes the record of the message, in one transaction: the effect happens
+    /// once, also if the function is killed at any point. The handler then returns
+    /// [`Outcome::Done`](crate::Outcome::Done).
+    ///
+    /// # Errors
+    /// [`TransactionError`]. An error that the handler passes on with `?` is retried; if the condition of a write is
+    /// false, the handler may know that a retry is useless. Without a [`lease`](Self::lease), nothing is written.
+    #[cfg(feature = "dynamodb")]
+    pub async fn complete_with(&self, writes: Vec<TransactWrite>) -> Result<(), TransactionError> {
+        let (Some(lease), Some(store)) = (self.lease(), self.store.get()) else {
+            let text =
+                "the message has no lease: give its type a rule with `idempotency_for`, and not one that is open";
+            return Err(StoreError::Refused(text.to_owned()).into());
+        };
+        store.complete_with(lease, crate::idempotency::RESULT, writes, self.deadline).await
     }
 }

@@ -33,7 +33,7 @@ use crate::{Delivery, Outcome};
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The stored result of a handled message.
-const RESULT: &str = "done";
+pub(crate) const RESULT: &str = "done";
 
 /// The rules of a consumer, and the store of its keys.
 pub(crate) struct Idempotency {
@@ -79,6 +79,7 @@ impl Idempotency {
         match self.store.begin(&claim, Instant::now() + BEGIN_TIMEOUT.min(left / 2)).await {
             Ok(Begun::New(lease)) => {
                 delivery.lease.get_or_init(|| lease);
+                delivery.store.get_or_init(|| Arc::clone(&self.store));
                 Begin::Handle
             }
             Ok(Begun::Completed { .. }) => Begin::Settle(Disposition::Duplicate, ""),

@@ -56,16 +56,17 @@
 //!
 //! # Idempotency
 //!
-//! A type may have a rule ([`ConsumerBuilder::idempotency_for`]): its messages are handled until they are done, and then
-//! not again for the days of the rule. The keys are in a DynamoDB table (feature `dynamodb`), or in memory for tests. Of
-//! any number of deliveries of one message, one at a time is handled. The effect may be repeated if the function ends
-//! between the effect and the record of it, unless the handler writes both in one transaction with [`Delivery::lease`].
+//! A type may have a rule ([`ConsumerBuilder::idempotency_for`]): its messages are handled until they are done, and
+//! then not again for the days of the rule. The keys are in a DynamoDB table (feature `dynamodb`), or in memory for
+//! tests. Of any number of deliveries of one message, one at a time is handled. The effect may be repeated if the
+//! function ends between the effect and the record of it, unless the handler writes both in one transaction with
+//! [`Delivery::lease`].
 //!
 //! # Statuses
 //!
 //! The sender of a message can follow it, if its route has `status: true`: the consumer records in its store that a
-//! message is being processed, waits for a retry, is done, or is dead. `Delivery::set_result` gives the sender a result.
-//! A sender sees the reason of an [`Outcome::Reject`], and no other.
+//! message is being processed, waits for a retry, is done, or is dead. `Delivery::set_result` gives the sender a
+//! result. A sender sees the reason of an [`Outcome::Reject`], and no other.
 //!
 //! # Logs and metrics
 //!
@@ -115,6 +116,8 @@ pub use serve::serve;
 pub use settlement::BatchResponse;
 pub use sluicegate_envelope::Envelope;
 pub use sluicegate_idempotency::{AnyStore, Lease, MemoryStore};
+#[cfg(feature = "dynamodb")]
+pub use sluicegate_idempotency::{StoreError, TransactWrite, TransactionError};
 pub use sluicegate_queue::breaker::BreakerLimits;
 pub use sluicegate_queue::chain;
 #[cfg(feature = "sqs")]

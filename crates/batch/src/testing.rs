@@ -107,6 +107,7 @@ pub fn delivery(envelope: Envelope) -> DeliveryBuilder {
         deadline,
         lease: OnceLock::new(),
         result: OnceLock::new(),
+        store: OnceLock::new(),
     })
 }
 

@@ -1,5 +1,5 @@
-//! `sluicegate sync`: writes the routes of the contract, the table of idempotency keys, rate limits and statuses and the
-//! bucket of large payloads into the template.
+//! `sluicegate sync`: writes the routes of the contract, the table of idempotency keys, rate limits and statuses and
+//! the bucket of large payloads into the template.
 //!
 //! The contract defines the routes; the template repeats them as events of the ingress function. The rest of the
 //! template stays byte for byte: comments, order, line ends. The result is read again before it is written: its routes

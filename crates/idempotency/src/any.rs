@@ -4,12 +4,12 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-#[cfg(feature = "dynamodb")]
-use crate::DynamoDbStore;
 use crate::{
     Begun, Claim, Effect, Lease, MemoryStore, MessageState, RateLimitStore, Status, StatusStore, Store, StoreError,
     Take, Taken,
 };
+#[cfg(feature = "dynamodb")]
+use crate::{DynamoDbStore, TransactWrite, TransactionError};
 
 /// A store of idempotency keys, rate limits and statuses.
 #[derive(Debug)]
@@ -20,6 +20,29 @@ pub enum AnyStore {
     DynamoDb(Box<DynamoDbStore>),
     /// The memory of this process, for tests.
     Memory(MemoryStore),
+}
+
+#[cfg(feature = "dynamodb")]
+impl AnyStore {
+    /// See [`DynamoDbStore::complete_with`]. A store in memory has no tables, and refuses.
+    ///
+    /// # Errors
+    /// [`TransactionError`].
+    pub async fn complete_with(
+        &self,
+        lease: &Lease,
+        result: &str,
+        writes: Vec<TransactWrite>,
+        deadline: Instant,
+    ) -> Result<(), TransactionError> {
+        match self {
+            Self::DynamoDb(store) => store.complete_with(lease, result, writes, deadline).await,
+            Self::Memory(_) => {
+                let text = "a store in memory has no tables to write to: use a store in DynamoDB";
+                Err(StoreError::Refused(text.to_owned()).into())
+            }
+        }
+    }
 }
 
 impl Store for AnyStore {

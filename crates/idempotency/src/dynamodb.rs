@@ -9,6 +9,7 @@
 
 mod rate_limit;
 mod status;
+mod transaction;
 
 use std::collections::HashMap;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use sluicegate_aws_client::{AwsEnvironment, AwsService, CallError, Progress, Service, is_throttling};
 use tokio::time::Instant;
 
+pub use self::transaction::{TRANSACTION_WRITES_MAX, TransactWrite, TransactionError};
 use crate::record::{Record, unix_ms, unix_s};
 use crate::{Begun, Claim, Effect, Lease, Store, StoreError};
 
@@ -28,6 +30,9 @@ const EXPIRES_AT: &str = "expires_at";
 /// A claim may replace no record, an expired one, or the one of an attempt with the same payload that is over.
 const IS_FREE: &str = "attribute_not_exists(id) OR expires_at <= :now_s \
                        OR (attribute_not_exists(outcome) AND lease_until_ms <= :now_ms AND fingerprint = :fingerprint)";
+
+/// What completes a record, with the result as `:outcome`.
+const COMPLETE: &str = "SET outcome = :outcome REMOVE lease_until_ms";
 
 const IS_HELD: &str = "lease = :lease AND attribute_not_exists(outcome)";
 
@@ -151,9 +156,8 @@ impl Store for DynamoDbStore {
     }
 
     async fn complete(&self, lease: &Lease, result: &str, deadline: Instant) -> Result<(), StoreError> {
-        let (update, condition) = ("SET outcome = :outcome REMOVE lease_until_ms", "lease = :lease");
         let outcome = Some((":outcome", Attribute::S(result.to_owned())));
-        if !self.change(UPDATE_ITEM, lease, Some(update), condition, outcome, deadline).await? {
+        if !self.change(UPDATE_ITEM, lease, Some(COMPLETE), "lease = :lease", outcome, deadline).await? {
             return Err(StoreError::LeaseLost);
         }
         lease.mark_completed();

@@ -71,7 +71,7 @@ use tokio::time::Instant;
 
 pub use self::any::AnyStore;
 #[cfg(feature = "dynamodb")]
-pub use self::dynamodb::DynamoDbStore;
+pub use self::dynamodb::{DynamoDbStore, TRANSACTION_WRITES_MAX, TransactWrite, TransactionError};
 pub use self::lease::Lease;
 pub use self::memory::{MemoryStore, RECORDS_MAX};
 pub use self::rate_limit::{RateLimitStore, Take, Taken};

@@ -24,7 +24,8 @@ use crate::{
 pub(crate) const DYNAMODB: RemoteService =
     RemoteService { name: "dynamodb", target: "DynamoDB_20120810", content_type: "application/x-amz-json-1.0" };
 
-/// Creates the tables of a template: in `dynamodb`, or at a remote endpoint, where one that exists is used.
+/// Creates the tables of a template with the items of their seed: in `dynamodb`, or at a remote endpoint, where one
+/// that exists is used with the items that it has.
 ///
 /// # Errors
 /// The first table that is refused, with its name.
@@ -37,22 +38,27 @@ pub(crate) async fn create(
         let named = |error: CreateError| (table.name.clone(), error);
         let mut input = table.keys.clone();
         (input["TableName"], input["BillingMode"]) = (table.name.as_str().into(), "PAY_PER_REQUEST".into());
-        ask(dynamodb, endpoint_url, "CreateTable", &input).await.map_err(named)?;
+        let is_new = ask(dynamodb, endpoint_url, "CreateTable", &input).await.map_err(named)?;
         if let Some(attribute) = &table.ttl_attribute {
             let ttl = json!({ "AttributeName": attribute, "Enabled": true });
             let input = json!({ "TableName": table.name, "TimeToLiveSpecification": ttl });
             ask(dynamodb, endpoint_url, "UpdateTimeToLive", &input).await.map_err(named)?;
         }
+        for item in table.seed.iter().filter(|_| is_new) {
+            let input = json!({ "TableName": table.name, "Item": item });
+            ask(dynamodb, endpoint_url, "PutItem", &input).await.map_err(named)?;
+        }
     }
     Ok(())
 }
 
+/// Calls DynamoDB. Returns whether it did something new.
 async fn ask(
     dynamodb: Option<&DynamoDb>,
     endpoint_url: Option<&str>,
     action: &str,
     input: &Value,
-) -> Result<(), CreateError> {
+) -> Result<bool, CreateError> {
     let answer = match (dynamodb, endpoint_url) {
         (Some(dynamodb), _) => {
             let (_, body) = dynamodb.call(action, input.to_string().into()).await;
@@ -62,10 +68,10 @@ async fn ask(
         (None, None) => Value::Null,
     };
     match answer["__type"].as_str() {
-        None => Ok(()),
+        None => Ok(true),
         // An earlier start created the table, or enabled its TTL.
-        Some(kind) if kind.ends_with("ResourceInUseException") => Ok(()),
-        Some(_) if answer["message"].as_str().is_some_and(|text| text.contains("already enabled")) => Ok(()),
+        Some(kind) if kind.ends_with("ResourceInUseException") => Ok(false),
+        Some(_) if answer["message"].as_str().is_some_and(|text| text.contains("already enabled")) => Ok(false),
         Some(kind) => Err(CreateError::Table(format!("{kind}: {}", answer["message"].as_str().unwrap_or_default()))),
     }
 }

@@ -43,6 +43,7 @@ mod require;
 mod resolve;
 mod resource;
 mod route;
+mod seed;
 mod setting;
 mod sqs;
 mod stack;
@@ -114,6 +115,8 @@ pub struct TablePlan {
     pub keys: Value,
     /// The attribute with the time at which an item expires, if TTL is enabled.
     pub ttl_attribute: Option<String>,
+    /// The items that a new table gets, as the input of PutItem has them.
+    pub seed: Vec<Value>,
 }
 
 /// An S3 bucket of the template.
@@ -309,11 +312,13 @@ impl<'a> Reader<'a> {
         }
         let ttl_path = format!("{path}/TimeToLiveSpecification");
         let ttl = self.required(&properties["TimeToLiveSpecification"], &ttl_path)?;
+        let keys = Value::Object(keys);
         let is_enabled = [Value::from(true), Value::from("true")].contains(&ttl["Enabled"]);
         self.plan.tables.push(TablePlan {
             logical_id: self.id(resource),
             name: self.resolved(resource).reference,
-            keys: Value::Object(keys),
+            seed: self.seed(resource, &keys)?,
+            keys,
             ttl_attribute: ttl["AttributeName"].as_str().filter(|_| is_enabled).map(str::to_owned),
         });
         Ok(())

@@ -1,6 +1,7 @@
 //! Tests of the plan: resolved values, and faults with their place and reason.
 
 mod nested;
+mod seed;
 
 use std::{collections::BTreeMap, sync::Arc};
 

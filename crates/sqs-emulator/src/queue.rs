@@ -46,8 +46,8 @@ pub(crate) struct Queue {
     by_age: BTreeSet<(EpochMs, u64)>,
 }
 
-/// A digest of a deduplication id and its scope: a group, or `None` for the queue. It is kept for five minutes, so it is
-/// small, whatever the length of the id.
+/// A digest of a deduplication id and its scope: a group, or `None` for the queue. It is kept for five minutes, so it
+/// is small, whatever the length of the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct DeduplicationKey([u8; 16]);
 

@@ -1,5 +1,5 @@
-//! The status of messages: what a contract with `status: true` needs in the template beside its table. The ingress reads
-//! statuses; both functions write them with the permissions that they have for the table.
+//! The status of messages: what a contract with `status: true` needs in the template beside its table. The ingress
+//! reads statuses; both functions write them with the permissions that they have for the table.
 //!
 //! A table that the template does not have is the user's, with its permissions.
 

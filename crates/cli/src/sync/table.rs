@@ -1,5 +1,5 @@
-//! The table of idempotency keys, rate limits and statuses: what a contract with one of these needs in the template, and
-//! a consumer that is built with a store.
+//! The table of idempotency keys, rate limits and statuses: what a contract with one of these needs in the template,
+//! and a consumer that is built with a store.
 //!
 //! The table is billed by the request, encrypted with a key that AWS owns, as every table, and without point-in-time
 //! recovery: keys expire within days, and a restored table would answer repeats with messages of the past. A table that

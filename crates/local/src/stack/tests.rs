@@ -25,6 +25,7 @@ Resources:
   Topic: { Type: AWS::SNS::Topic }
   Table:
     Type: AWS::DynamoDB::Table
+    Metadata: { Seed: [{ id: tea, quantity: 5 }] }
     Properties:
       BillingMode: PAY_PER_REQUEST
       AttributeDefinitions: [{ AttributeName: id, AttributeType: S }]
@@ -133,6 +134,8 @@ async fn a_template_of_another_project_runs() {
         assert!(has_table(&described) && described.contains("ACTIVE"), "{described}");
         let ttl = dynamodb(&stack, "DescribeTimeToLive").await;
         assert!(ttl.contains("expires_at") && ttl.contains("ENABLED"), "{ttl}");
+        let items = dynamodb(&stack, "Scan").await;
+        assert!(items.contains(r#""S":"tea""#) && items.contains(r#""N":"5""#), "{items}");
         stack.stop().await;
     }
 }

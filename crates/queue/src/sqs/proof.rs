@@ -1,5 +1,5 @@
-//! What an answer of SQS shows about a sent message. A stored message has a message id, and the MD5 of the body that was
-//! sent.
+//! What an answer of SQS shows about a sent message. A stored message has a message id, and the MD5 of the body that
+//! was sent.
 
 use aws_sdk_sqs::error::ErrorMetadata;
 use aws_sdk_sqs::operation::send_message::SendMessageOutput;
