@@ -38,6 +38,9 @@ pub(crate) struct BatchRun<'a> {
     pub(crate) concurrency: usize,
     pub(crate) deadlines: Deadlines,
     pub(crate) report: Report<'a>,
+    /// The spans of the batch, if they are exported.
+    #[cfg(feature = "otlp")]
+    pub(crate) trace: Option<&'a crate::batch_trace::BatchTrace<'a>>,
 }
 
 impl BatchRun<'_> {
@@ -118,6 +121,8 @@ impl<S: Source> RunningBatch<'_, S> {
     /// Decodes, handles, settles and reports one message. `head` is true if it is the first of its group.
     async fn settle_message(&self, index: usize, head: bool) -> Settlement {
         let message = &self.messages[index];
+        #[cfg(feature = "otlp")]
+        let started_at = std::time::SystemTime::now();
         #[cfg(feature = "s3")]
         let decoded = match self.fetch(index, message).await {
             Some(fetched) => fetched.map_err(NotDecoded::NotFetched),
@@ -161,6 +166,10 @@ impl<S: Source> RunningBatch<'_, S> {
             },
         };
         self.run.report.log(message, envelope, disposition, &reason, handler);
+        #[cfg(feature = "otlp")]
+        if let Some(trace) = self.run.trace {
+            trace.processed(message, envelope, disposition, started_at);
+        }
         Settlement { disposition, handler, sent_unix_ms: self.source.sent_unix_ms(index, envelope) }
     }
 

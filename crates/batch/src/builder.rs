@@ -30,6 +30,8 @@ impl Consumer {
             retries: RetryPolicies::default(),
             mistakes: Vec::new(),
             sources: source::Settings::default(),
+            #[cfg(feature = "otlp")]
+            tracer: None,
         }
     }
 }
@@ -43,6 +45,8 @@ pub struct ConsumerBuilder {
     pub(crate) retries: RetryPolicies,
     mistakes: Vec<String>,
     sources: source::Settings,
+    #[cfg(feature = "otlp")]
+    tracer: Option<crate::Tracer>,
 }
 
 /// Every mistake in the handlers and the configuration.
@@ -174,6 +178,13 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Sets the exporter of spans, instead of the one in the environment.
+    #[cfg(feature = "otlp")]
+    pub fn tracer(mut self, tracer: crate::Tracer) -> Self {
+        self.tracer = Some(tracer);
+        self
+    }
+
     /// Points each service that is not configured at an address without a service, for [`testing`](crate::testing).
     pub(crate) fn without_services(mut self) -> Result<Self, ConsumerBuildError> {
         let mut mistakes = Vec::new();
@@ -212,8 +223,19 @@ impl ConsumerBuilder {
             retries: self.retries,
             emitter: Emitter::from_env(environment),
             sources,
+            #[cfg(feature = "otlp")]
+            tracer: self.tracer.or_else(tracer),
         })
     }
+}
+
+/// Returns the exporter that the environment configures. A mistake in it is logged and does not stop the consumer.
+#[cfg(feature = "otlp")]
+fn tracer() -> Option<crate::Tracer> {
+    crate::Tracer::from_env(environment).unwrap_or_else(|error| {
+        tracing::warn!(reason = %error, "spans are not exported");
+        None
+    })
 }
 
 fn environment(name: &str) -> Option<String> {

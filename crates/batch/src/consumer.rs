@@ -9,6 +9,8 @@ use sluicegate_telemetry::{Emitter, log};
 
 use crate::BatchResponse;
 use crate::batch_run::BatchRun;
+#[cfg(feature = "otlp")]
+use crate::batch_trace::BatchTrace;
 use crate::deadlines::Deadlines;
 use crate::handlers::Handlers;
 use crate::report::Report;
@@ -24,6 +26,9 @@ pub struct Consumer {
     /// `None` if metrics are not written.
     pub(crate) emitter: Option<Emitter>,
     pub(crate) sources: Sources,
+    /// `None` if spans are not exported.
+    #[cfg(feature = "otlp")]
+    pub(crate) tracer: Option<crate::Tracer>,
 }
 
 impl Consumer {
@@ -47,8 +52,17 @@ impl Consumer {
         let report = Report::new(&event.context, self.emitter.as_ref());
         let batch = self.sources.read(&event.payload, deadlines)?;
         let messages = batch.messages();
-        let settlements = batch.settle(&self.batch_run(deadlines, report), &messages).await;
+        let run = self.batch_run(deadlines, report);
+        #[cfg(feature = "otlp")]
+        let trace = self.tracer.as_ref().map(|tracer| BatchTrace::new(tracer, batch.system(), &event.context));
+        #[cfg(feature = "otlp")]
+        let run = BatchRun { trace: trace.as_ref(), ..run };
+        let settlements = batch.settle(&run, &messages).await;
         report.count(&messages, &settlements);
+        #[cfg(feature = "otlp")]
+        if let Some(trace) = trace {
+            trace.export(&messages, deadlines.settle_until).await;
+        }
         batch.respond(&settlements)
     }
 
@@ -65,6 +79,14 @@ impl Consumer {
     /// Returns the rules for one batch.
     pub(crate) fn batch_run<'a>(&'a self, deadlines: Deadlines, report: Report<'a>) -> BatchRun<'a> {
         let Self { handlers, retries, concurrency, .. } = self;
-        BatchRun { handlers, retries, concurrency: *concurrency, deadlines, report }
+        BatchRun {
+            handlers,
+            retries,
+            concurrency: *concurrency,
+            deadlines,
+            report,
+            #[cfg(feature = "otlp")]
+            trace: None,
+        }
     }
 }

@@ -59,10 +59,18 @@
 //! writes one line of metrics, documented in the crate `sluicegate-telemetry`. Payloads are not logged. With
 //! [`serve()`], lines of messages that went well are held until the batch waits for something or ends, and are then
 //! written together; warnings, errors and the lines of handlers are written at once.
+//!
+//! # Traces
+//!
+//! With the feature `otlp` and `OTEL_EXPORTER_OTLP_ENDPOINT` set, each batch has an OpenTelemetry span, and each message
+//! one that links the span of its sender. They are exported before the response to Lambda, within the time that is kept
+//! for settling. A failure is logged and does not change an outcome.
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
 compile_error!("no message source is enabled: enable the feature `sqs` or `rabbitmq` of sluicegate-batch");
 
 mod batch_run;
+#[cfg(feature = "otlp")]
+mod batch_trace;
 mod builder;
 mod by_type;
 mod consumer;
@@ -93,6 +101,8 @@ pub use retry::RetryPolicy;
 pub use serve::serve;
 pub use settlement::BatchResponse;
 pub use sluicegate_envelope::Envelope;
+#[cfg(feature = "otlp")]
+pub use sluicegate_otlp::Tracer;
 pub use sluicegate_queue::chain;
 #[cfg(feature = "sqs")]
 pub use sluicegate_queue::sqs::SdkConfig;

@@ -5,16 +5,17 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use sluicegate_breaker::{Breaker, Permit};
 use sluicegate_contract::Operation;
 use sluicegate_envelope::Envelope;
 use sluicegate_queue::{Message, Producer, Receipt, SendError};
 use tokio::time::Instant;
 
 use crate::{
-    breaker::{Breaker, Permit, Verdict},
     limit::whole_s,
     rejection::{Code, Destination, Destinations, IsStored, Rejection, UNAVAILABLE_RETRY_AFTER_S},
     request_record::RequestRecord,
+    verdict::Verdict,
 };
 
 /// How the messages of a request are sent.
@@ -138,7 +139,11 @@ impl<P: Producer> PermittedSend<'_, P> {
         let sent = self.producer.send(&options.message(envelope), options.deadline).await;
         let took = started.elapsed();
         record.sent(took);
-        self.permit.settle(self.queue, &Verdict::of(&sent, took, started + took >= options.deadline));
+        #[cfg(feature = "otlp")]
+        if let Some(trace) = &mut record.trace {
+            trace.sent(self.queue, self.producer.destination(), took, std::slice::from_ref(&sent));
+        }
+        Verdict::of(&sent, took, started + took >= options.deadline).settle(self.permit, self.queue);
         sent.map_err(|error| rejection(&error, envelope))
     }
 
@@ -153,7 +158,11 @@ impl<P: Producer> PermittedSend<'_, P> {
         let sent = self.producer.send_all(&messages, options.deadline).await;
         let took = started.elapsed();
         record.sent(took);
-        self.permit.settle(self.queue, &Verdict::of_all(&sent, took, started + took >= options.deadline));
+        #[cfg(feature = "otlp")]
+        if let Some(trace) = &mut record.trace {
+            trace.sent(self.queue, self.producer.destination(), took, &sent);
+        }
+        Verdict::of_all(&sent, took, started + took >= options.deadline).settle(self.permit, self.queue);
         sent
     }
 }

@@ -100,8 +100,15 @@ impl Queue {
             settle_until: Instant::now() + WORK_TIME + Duration::from_secs(1),
         };
         let report = Report { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None };
-        let run =
-            BatchRun { handlers: &handlers, retries: &RetryPolicies::default(), concurrency: 10, deadlines, report };
+        let run = BatchRun {
+            handlers: &handlers,
+            retries: &RetryPolicies::default(),
+            concurrency: 10,
+            deadlines,
+            report,
+            #[cfg(feature = "otlp")]
+            trace: None,
+        };
         let ended = run.settle(&source, &received_message).await;
         self.calls = std::mem::take(&mut calls.lock().unwrap());
         self.done = std::mem::take(&mut done.lock().unwrap());

@@ -17,39 +17,6 @@ fn open(now: Clocks) -> State {
 }
 
 #[test]
-fn only_what_the_broker_does_opens_a_breaker() {
-    let reason = || "no answer".to_owned();
-    let sent = || Ok(Receipt { id: "m".to_owned(), broker_id: String::new() });
-    let refused = |message_at_fault| Err(SendError::Refused { reason: reason(), message_at_fault });
-    let (not_sent, unknown) =
-        (|| Err(SendError::NotSent { reason: reason() }), || Err(SendError::Unknown { reason: reason() }));
-    let failing = |text: &str| Verdict::Failing(text.to_owned());
-    for (sent, took_ms, is_late, expected) in [
-        (sent(), 2_999, false, Verdict::Healthy),
-        (sent(), 3_000, false, failing("stored after 3.0s")),
-        (not_sent(), 0, false, failing("not sent: no answer")),
-        (unknown(), 0, false, failing("perhaps sent: no answer")),
-        (not_sent(), 9_700, true, failing("not sent: no answer")),
-        // The request had little time left, or none.
-        (not_sent(), 0, true, Verdict::Unclear),
-        (unknown(), 2_999, true, Verdict::Unclear),
-        (refused(true), 0, false, Verdict::Unclear),
-        (refused(false), 9_700, false, Verdict::Unclear),
-        (Err(SendError::TooLarge { bytes: 2, bytes_max: 1 }), 0, false, Verdict::Unclear),
-        (Err(SendError::Unroutable { reason: reason() }), 0, false, Verdict::Unclear),
-        (Err(SendError::PayloadNotStored { reason: reason() }), 9_700, true, Verdict::Unclear),
-    ] {
-        let took = Duration::from_millis(took_ms);
-        assert_eq!(Verdict::of(&sent, took, is_late), expected, "{sent:?} after {took:?}");
-    }
-    let slow = Duration::from_secs(9);
-    assert_eq!(Verdict::of_all(&[not_sent(), sent()], slow, false), Verdict::Healthy, "a batch may take long");
-    assert_eq!(Verdict::of_all(&[refused(true), not_sent()], slow, true), failing("not sent: no answer"));
-    assert_eq!(Verdict::of_all(&[refused(true), refused(false)], slow, true), Verdict::Unclear);
-    assert_eq!(Verdict::of_all(&[], slow, true), Verdict::Unclear);
-}
-
-#[test]
 fn the_open_time_doubles_up_to_the_maximum_and_is_random_above_its_half() {
     for (failed_probes, half_s, whole_s) in
         [(0, 1, 2), (1, 2, 4), (2, 4, 8), (3, 8, 16), (4, 15, 30), (u32::MAX, 15, 30)]
@@ -82,7 +49,7 @@ enum Step {
     Wait {
         ms: u64,
     },
-    /// Ends one of the sends in progress.
+    /// Ends one of the calls in progress.
     End {
         send: usize,
         is_healthy: Option<bool>,
@@ -106,7 +73,7 @@ proptest! {
         steps in prop::collection::vec(step(), 1..200),
     ) {
         let (mut state, mut now) = (State::default(), clocks());
-        // The sends in progress, by whether they are probes, and the verdicts so far.
+        // The calls in progress, by whether they are probes, and the verdicts so far.
         let (mut sends, mut verdicts): (Vec<bool>, Vec<bool>) = (Vec::new(), Vec::new());
         for step in steps {
             let was_open = matches!(state, State::Open { .. });
@@ -156,20 +123,19 @@ proptest! {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_probe_makes_way_for_the_next() {
     let breaker = Breaker::default();
-    for _ in 0..FAILURES_MAX {
-        breaker.permit().ok().unwrap().settle("orders", &Verdict::Failing(String::new()));
-    }
+    let opened: Vec<_> = (0..FAILURES_MAX).map(|_| breaker.permit().ok().unwrap().failed()).collect();
+    assert_eq!(opened, [false, false, true]);
     assert!(breaker.permit().is_err(), "it is open");
     tokio::time::advance(OPEN_INITIAL).await;
     let probe = breaker.permit().ok().unwrap();
     assert_eq!(breaker.permit().err(), Some(PROBE_WAIT), "one probe at a time");
     drop(probe);
-    breaker.permit().ok().unwrap().settle("orders", &Verdict::Unclear);
-    breaker.permit().ok().unwrap().settle("orders", &Verdict::Failing(String::new()));
+    drop(breaker.permit().ok().unwrap());
+    breaker.permit().ok().unwrap().failed();
     let rest = breaker.permit().err().unwrap();
     assert!(rest > Duration::from_secs(1), "the failed probe opened it for longer: {rest:?}");
     tokio::time::advance(2 * OPEN_INITIAL).await;
-    breaker.permit().ok().unwrap().settle("orders", &Verdict::Healthy);
+    assert!(breaker.permit().ok().unwrap().succeeded(), "the probe closes it");
     assert!(!breaker.is_troubled.load(Ordering::Relaxed), "it is as new");
     let all: Vec<_> = (0..9).map_while(|_| breaker.permit().ok()).collect();
     assert_eq!(all.len(), 9);
