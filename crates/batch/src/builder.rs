@@ -32,6 +32,8 @@ impl Consumer {
             sources: source::Settings::default(),
             #[cfg(feature = "otlp")]
             tracer: None,
+            #[cfg(feature = "tower")]
+            layers: Vec::new(),
         }
     }
 }
@@ -47,6 +49,8 @@ pub struct ConsumerBuilder {
     sources: source::Settings,
     #[cfg(feature = "otlp")]
     tracer: Option<crate::Tracer>,
+    #[cfg(feature = "tower")]
+    layers: Vec<crate::layers::Wrap>,
 }
 
 /// Every mistake in the handlers and the configuration.
@@ -93,6 +97,23 @@ impl ConsumerBuilder {
         F: Future<Output: Into<Outcome>> + Send + 'static,
     {
         self.handlers.otherwise(handlers::plain(handler));
+        self
+    }
+
+    /// Puts a layer of tower around all handlers, and around the layers that were added before. It sees every message
+    /// that could be decoded, once.
+    ///
+    /// An error of the layer becomes an outcome as that of a handler does: a timeout is an [`Outcome::Failed`].
+    #[cfg(feature = "tower")]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: tower_layer::Layer<crate::HandlerService> + Send + 'static,
+        L::Service: tower_service::Service<Arc<Delivery>, Response = Outcome> + Clone + Send + Sync + 'static,
+        <L::Service as tower_service::Service<Arc<Delivery>>>::Error:
+            Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+        <L::Service as tower_service::Service<Arc<Delivery>>>::Future: Send,
+    {
+        self.layers.push(crate::layers::wrap(layer));
         self
     }
 
@@ -216,8 +237,11 @@ impl ConsumerBuilder {
         }
         let sources = self.sources.sources(environment, &mut mistakes);
         let Some(sources) = sources.filter(|_| mistakes.is_empty()) else { return Err(ConsumerBuildError(mistakes)) };
+        let handlers = self.handlers;
+        #[cfg(feature = "tower")]
+        let handlers = self.layers.into_iter().fold(handlers, |handlers, wrap| wrap(handlers));
         Ok(Consumer {
-            handlers: self.handlers,
+            handlers,
             concurrency: self.concurrency,
             deadline_margin: self.deadline_margin,
             retries: self.retries,

@@ -73,12 +73,15 @@ mod batch_run;
 mod batch_trace;
 mod builder;
 mod by_type;
+mod circuit_breaker;
 mod consumer;
 mod deadlines;
 mod delivery;
 #[cfg(feature = "forward")]
 mod forward;
 mod handlers;
+#[cfg(feature = "tower")]
+mod layers;
 mod log;
 mod outcome;
 mod report;
@@ -91,10 +94,13 @@ mod test_http;
 pub mod testing;
 
 pub use builder::{ConsumerBuildError, ConsumerBuilder};
+pub use circuit_breaker::CircuitBreaker;
 pub use consumer::Consumer;
 pub use delivery::Delivery;
 #[cfg(feature = "forward")]
 pub use forward::{Forward, UrlError};
+#[cfg(feature = "tower")]
+pub use layers::HandlerService;
 pub use log::log;
 pub use outcome::Outcome;
 pub use retry::RetryPolicy;
