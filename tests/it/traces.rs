@@ -1,5 +1,5 @@
-//! Spans from an HTTP request to a handled message: through the ingress, the emulated SQS and the consumer to a receiver
-//! of OTLP.
+//! Spans from an HTTP request to a handled message: through the ingress, the emulated SQS and the consumer to a
+//! receiver of OTLP.
 
 use std::io::{BufRead as _, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, Stdio};

@@ -1,8 +1,8 @@
 //! [`BatchTrace`]: the spans of a batch and of its messages, by the semantic conventions of OpenTelemetry.
 //!
 //! Each batch has a CLIENT span `receive`, and each message that was started a CONSUMER span `process` below it, which
-//! covers decoding, the handler and the dead-letter queue. A message has a trace of its own, that of its sender, so both
-//! spans link it; a batch has many. The link is the `traceparent` of the event, or else the X-Ray header of the message.
+//! covers decoding, the handler and the dead-letter queue. A message belongs to the trace of its sender, which both
+//! spans link. The link is the `traceparent` of the event, or else the X-Ray header of the message.
 //!
 //! A message is recorded if its sender recorded it. One without a sender is recorded if the batch is, and the batch if
 //! any of its messages is.

@@ -11,9 +11,9 @@ use crate::outcome::of_error;
 /// A breaker around the calls of one downstream service, shared by the handlers that call it.
 ///
 /// Three failures without a success between them open it, and calls then end at once with [`Outcome::RetryAfter`], so
-/// that messages wait on the queue and the service is left alone. After 1 to 2 s one call is let through as a probe; its
-/// success closes the breaker, and each failure doubles the time, 30 s at most. Execution environments have separate
-/// breakers.
+/// that messages wait on the queue and the service is left alone. After 1 to 2 s one call is let through as a probe;
+/// its success closes the breaker, and each failure doubles the time, 30 s at most. Execution environments have
+/// separate breakers.
 ///
 /// Each return uses up a receive of the message. Set the queue's `maxReceiveCount`, or the consumer's maximum of
 /// receives, so that messages outlast an outage.

@@ -62,9 +62,9 @@
 //!
 //! # Traces
 //!
-//! With the feature `otlp` and `OTEL_EXPORTER_OTLP_ENDPOINT` set, each batch has an OpenTelemetry span, and each message
-//! one that links the span of its sender. They are exported before the response to Lambda, within the time that is kept
-//! for settling. A failure is logged and does not change an outcome.
+//! With the feature `otlp` and `OTEL_EXPORTER_OTLP_ENDPOINT` set, each batch has an OpenTelemetry span, and each
+//! message one that links the span of its sender. They are exported before the response to Lambda, within the time
+//! that is kept for settling. A failure is logged and does not change an outcome.
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
 compile_error!("no message source is enabled: enable the feature `sqs` or `rabbitmq` of sluicegate-batch");
 
