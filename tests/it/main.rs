@@ -29,4 +29,5 @@ mod sqs;
 mod template;
 mod tidy;
 mod token_peers;
+mod traces;
 mod webhook_peers;

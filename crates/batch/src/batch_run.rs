@@ -43,6 +43,9 @@ pub(crate) struct BatchRun<'a> {
     pub(crate) deadlines: Deadlines,
     pub(crate) report: Report<'a>,
     pub(crate) statuses: Option<&'a Statuses<'a>>,
+    /// The spans of the batch, if they are exported.
+    #[cfg(feature = "otlp")]
+    pub(crate) trace: Option<&'a crate::batch_trace::BatchTrace<'a>>,
 }
 
 impl BatchRun<'_> {
@@ -153,6 +156,8 @@ impl<S: Source> RunningBatch<'_, S> {
 
     /// Decodes, handles, settles and reports one receive of a message.
     async fn settle_message(&self, index: usize, message: &ReceivedMessage<'_>, head: bool) -> Settlement {
+        #[cfg(feature = "otlp")]
+        let started_at = std::time::SystemTime::now();
         #[cfg(feature = "s3")]
         let decoded = match self.fetch(index, message).await {
             Some(fetched) => fetched.map_err(NotDecoded::NotFetched),
@@ -197,6 +202,10 @@ impl<S: Source> RunningBatch<'_, S> {
                 }
             },
         };
+        #[cfg(feature = "otlp")]
+        if let Some(trace) = self.run.trace {
+            trace.processed(message, envelope, disposition, started_at);
+        }
         if let Ok(delivery) = &decoded {
             if let Some(idempotency) = self.run.idempotency {
                 idempotency.end(delivery, disposition, tries.last, self.run.deadlines.dead_letter_until).await;

@@ -32,6 +32,10 @@ impl Consumer {
             mistakes: Vec::new(),
             sources: source::Settings::default(),
             store: None,
+            #[cfg(feature = "otlp")]
+            tracer: None,
+            #[cfg(feature = "tower")]
+            layers: Vec::new(),
         }
     }
 }
@@ -47,6 +51,10 @@ pub struct ConsumerBuilder {
     mistakes: Vec<String>,
     sources: source::Settings,
     store: Option<Arc<AnyStore>>,
+    #[cfg(feature = "otlp")]
+    tracer: Option<crate::Tracer>,
+    #[cfg(feature = "tower")]
+    layers: Vec<crate::layers::Wrap>,
 }
 
 /// Every mistake in the handlers and the configuration.
@@ -93,6 +101,23 @@ impl ConsumerBuilder {
         F: Future<Output: Into<Outcome>> + Send + 'static,
     {
         self.handlers.otherwise(handlers::plain(handler));
+        self
+    }
+
+    /// Puts a layer of tower around all handlers, and around the layers that were added before. It sees every message
+    /// that could be decoded, once.
+    ///
+    /// An error of the layer becomes an outcome as that of a handler does: a timeout is an [`Outcome::Failed`].
+    #[cfg(feature = "tower")]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: tower_layer::Layer<crate::HandlerService> + Send + 'static,
+        L::Service: tower_service::Service<Arc<Delivery>, Response = Outcome> + Clone + Send + Sync + 'static,
+        <L::Service as tower_service::Service<Arc<Delivery>>>::Error:
+            Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+        <L::Service as tower_service::Service<Arc<Delivery>>>::Future: Send,
+    {
+        self.layers.push(crate::layers::wrap(layer));
         self
     }
 
@@ -201,6 +226,13 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Sets the exporter of spans, instead of the one in the environment.
+    #[cfg(feature = "otlp")]
+    pub fn tracer(mut self, tracer: crate::Tracer) -> Self {
+        self.tracer = Some(tracer);
+        self
+    }
+
     /// Points each service that is not configured at an address without a service, and keeps records in memory, for
     /// [`testing`](crate::testing).
     pub(crate) fn without_services(mut self) -> Result<Self, ConsumerBuildError> {
@@ -237,8 +269,11 @@ impl ConsumerBuilder {
         let idempotency = self.idempotency.idempotency(store.clone(), &mut mistakes);
         let sources = self.sources.sources(environment, &mut mistakes);
         let Some(sources) = sources.filter(|_| mistakes.is_empty()) else { return Err(ConsumerBuildError(mistakes)) };
+        let handlers = self.handlers;
+        #[cfg(feature = "tower")]
+        let handlers = self.layers.into_iter().fold(handlers, |handlers, wrap| wrap(handlers));
         Ok(Consumer {
-            handlers: self.handlers,
+            handlers,
             concurrency: self.concurrency,
             deadline_margin: self.deadline_margin,
             retries: self.retries,
@@ -246,8 +281,19 @@ impl ConsumerBuilder {
             emitter: Emitter::from_env(environment),
             sources,
             store,
+            #[cfg(feature = "otlp")]
+            tracer: self.tracer.or_else(tracer),
         })
     }
+}
+
+/// Returns the exporter that the environment configures. A mistake in it is logged and does not stop the consumer.
+#[cfg(feature = "otlp")]
+fn tracer() -> Option<crate::Tracer> {
+    crate::Tracer::from_env(environment).unwrap_or_else(|error| {
+        tracing::warn!(reason = %error, "spans are not exported");
+        None
+    })
 }
 
 fn environment(name: &str) -> Option<String> {

@@ -9,6 +9,8 @@ use serde_json::value::RawValue;
 use sluicegate_telemetry::{Emitter, log};
 
 use crate::batch_run::BatchRun;
+#[cfg(feature = "otlp")]
+use crate::batch_trace::BatchTrace;
 use crate::deadlines::Deadlines;
 use crate::handlers::Handlers;
 use crate::idempotency::Idempotency;
@@ -31,6 +33,9 @@ pub struct Consumer {
     pub(crate) sources: Sources,
     /// Of the statuses of messages; `None` if they are not recorded.
     pub(crate) store: Option<Arc<AnyStore>>,
+    /// `None` if spans are not exported.
+    #[cfg(feature = "otlp")]
+    pub(crate) tracer: Option<crate::Tracer>,
 }
 
 impl Consumer {
@@ -55,13 +60,24 @@ impl Consumer {
         let batch = self.sources.read(&event.payload, deadlines)?;
         let messages = batch.messages();
         let statuses = self.store.as_deref().map(Statuses::of);
+        #[cfg(feature = "otlp")]
+        let trace = self.tracer.as_ref().map(|tracer| BatchTrace::new(tracer, batch.system(), &event.context));
         let run = self.batch_run(deadlines, report);
-        let run = BatchRun { statuses: statuses.as_ref(), ..run };
+        let run = BatchRun {
+            statuses: statuses.as_ref(),
+            #[cfg(feature = "otlp")]
+            trace: trace.as_ref(),
+            ..run
+        };
         let settlements = batch.settle(&run, &messages).await;
         if let Some(statuses) = statuses {
             statuses.record(report.request_id, deadlines.settle_until).await;
         }
         report.count(&messages, &settlements);
+        #[cfg(feature = "otlp")]
+        if let Some(trace) = trace {
+            trace.export(&messages, deadlines.settle_until).await;
+        }
         batch.respond(&settlements)
     }
 
@@ -86,6 +102,8 @@ impl Consumer {
             concurrency: *concurrency,
             deadlines,
             report,
+            #[cfg(feature = "otlp")]
+            trace: None,
         }
     }
 }

@@ -75,10 +75,18 @@
 //! writes one line of metrics, documented in the crate `sluicegate-telemetry`. Payloads are not logged. With
 //! [`serve()`], lines of messages that went well are held until the batch waits for something or ends, and are then
 //! written together; warnings, errors and the lines of handlers are written at once.
+//!
+//! # Traces
+//!
+//! With the feature `otlp` and `OTEL_EXPORTER_OTLP_ENDPOINT` set, each batch has an OpenTelemetry span, and each
+//! message one that links the span of its sender. They are exported before the response to Lambda, within the time
+//! that is kept for settling. A failure is logged and does not change an outcome.
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
 compile_error!("no message source is enabled: enable the feature `sqs` or `rabbitmq` of sluicegate-batch");
 
 mod batch_run;
+#[cfg(feature = "otlp")]
+mod batch_trace;
 mod builder;
 mod by_type;
 mod circuit_breaker;
@@ -89,6 +97,8 @@ mod delivery;
 mod forward;
 mod handlers;
 mod idempotency;
+#[cfg(feature = "tower")]
+mod layers;
 mod log;
 mod outcome;
 mod report;
@@ -109,6 +119,8 @@ pub use delivery::Delivery;
 #[cfg(feature = "forward")]
 pub use forward::{Forward, UrlError};
 pub use idempotency::{IdempotencyKey, IdempotencyRule, OnStoreFailure};
+#[cfg(feature = "tower")]
+pub use layers::HandlerService;
 pub use log::log;
 pub use outcome::Outcome;
 pub use retry::RetryPolicy;
@@ -118,6 +130,8 @@ pub use sluicegate_envelope::Envelope;
 pub use sluicegate_idempotency::{AnyStore, Lease, MemoryStore};
 #[cfg(feature = "dynamodb")]
 pub use sluicegate_idempotency::{StoreError, TransactWrite, TransactionError};
+#[cfg(feature = "otlp")]
+pub use sluicegate_otlp::Tracer;
 pub use sluicegate_queue::breaker::BreakerLimits;
 pub use sluicegate_queue::chain;
 #[cfg(feature = "sqs")]

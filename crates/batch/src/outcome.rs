@@ -58,7 +58,8 @@ impl<T: Into<Outcome>, E: Into<Box<dyn Error + Send + Sync>>> From<Result<T, E>>
     }
 }
 
-fn of_error(error: &(dyn Error + 'static)) -> Outcome {
+/// Returns the outcome of an error: that in its chain, or else a failure with the whole chain.
+pub(crate) fn of_error(error: &(dyn Error + 'static)) -> Outcome {
     let mut causes = successors(Some(error), |&cause| cause.source());
     match causes.find_map(|cause| cause.downcast_ref()) {
         None | Some(Outcome::Failed(_)) => Outcome::Failed(chain(error)),

@@ -111,6 +111,17 @@ impl Sources {
 }
 
 impl Batch<'_> {
+    /// Returns the broker, as the semantic conventions of OpenTelemetry name it.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn system(&self) -> &'static str {
+        match self {
+            #[cfg(feature = "sqs")]
+            Self::Sqs(_) => "aws_sqs",
+            #[cfg(feature = "rabbitmq")]
+            Self::Rabbitmq(_) => "rabbitmq",
+        }
+    }
+
     /// Returns the messages of the batch.
     pub(crate) fn messages(&self) -> Vec<ReceivedMessage<'_>> {
         match self {

@@ -1,7 +1,7 @@
 //! [`AnyProducer`]: the producer of a queue on any broker built in. Cargo features select the brokers.
 
 use sluicegate_aws_client::AwsEnvironment;
-use sluicegate_queue::{Binding, Message, Producer, Receipt, SendError};
+use sluicegate_queue::{Binding, Destination, Message, Producer, Receipt, SendError};
 use tokio::time::Instant;
 
 #[cfg(feature = "rabbitmq")]
@@ -60,6 +60,15 @@ impl Producers {
 }
 
 impl Producer for AnyProducer {
+    fn destination(&self) -> Option<Destination<'_>> {
+        match *self {
+            #[cfg(feature = "sqs")]
+            Self::Sqs(ref producer) => producer.destination(),
+            #[cfg(feature = "rabbitmq")]
+            Self::Rabbitmq(ref producer) => producer.destination(),
+        }
+    }
+
     async fn send(&self, message: &Message<'_>, deadline: Instant) -> Result<Receipt, SendError> {
         match *self {
             #[cfg(feature = "sqs")]

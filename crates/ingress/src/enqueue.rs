@@ -83,7 +83,8 @@ pub(crate) fn delay(request: &Authenticated<'_>) -> Result<Duration, Rejection> 
     seconds.map(|seconds| Duration::from_secs(seconds.into())).ok_or_else(|| wrong(&reason))
 }
 
-/// Builds the envelope of a message for this queue, and its identity if its route has a store.
+/// Builds the envelope of a message for this queue, and its identity if its route has a store. `sent_in` is the
+/// `traceparent` of its send, if the request has spans; without one the message has that of the caller.
 ///
 /// # Errors
 /// A template names a value that the request lacks, or gives an attribute that CloudEvents does not allow: 422 with the
@@ -92,6 +93,7 @@ pub(crate) fn envelope(
     draft: &Draft<'_>,
     queue: &str,
     received_at: OffsetDateTime,
+    sent_in: Option<&str>,
 ) -> Result<(Envelope, Option<Identity>), Rejection> {
     let authenticated = draft.request.authenticated();
     let routed = authenticated.routed();
@@ -158,11 +160,14 @@ pub(crate) fn envelope(
         builder = builder.has_status(enqueue.status)?;
     }
     let is_traced = draft.event.is_some_and(|event| event.traceparent().is_some());
-    if let Some(traceparent) = arrival.header("traceparent").filter(|value| !is_traced && is_traceparent(value)) {
+    let caller = arrival.header("traceparent").filter(|value| !is_traced && is_traceparent(value));
+    if let Some(traceparent) = sent_in.filter(|_| !is_traced).or(caller) {
         builder = builder.traceparent(traceparent);
-        if let Some(tracestate) = arrival.header("tracestate").filter(|value| is_tracestate(value)) {
-            builder = builder.tracestate(tracestate);
-        }
+    }
+    if caller.is_some()
+        && let Some(tracestate) = arrival.header("tracestate").filter(|value| is_tracestate(value))
+    {
+        builder = builder.tracestate(tracestate);
     }
     let envelope = builder.build().map_err(|error| unfit(draft, &error))?;
     Ok((envelope, identity))

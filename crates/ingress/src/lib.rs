@@ -33,7 +33,7 @@
 //!
 //! `sqs` (default) and `rabbitmq`: the brokers that are built in. At least one is needed. `dynamodb`: routes whose
 //! idempotency keys or rate limits are in a store, or whose messages have a status. `s3`: routes whose large payloads
-//! go to S3.
+//! go to S3. `otlp`: spans of OpenTelemetry, exported before each answer if `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
 
 #[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
 compile_error!("no broker is enabled: enable the feature `sqs` or `rabbitmq` of sluicegate-ingress");
@@ -63,6 +63,8 @@ mod pointer;
 mod published_keys;
 mod rejection;
 mod request_record;
+#[cfg(feature = "otlp")]
+mod request_trace;
 mod route;
 mod runtime;
 mod schemas;
@@ -92,6 +94,8 @@ use tokio::time::Instant;
 
 pub use sluicegate_contract::EmbeddedContract;
 
+#[cfg(feature = "otlp")]
+use crate::request_trace::RequestTrace;
 pub use crate::{
     answer::{Answer, LambdaAnswer},
     any_producer::AnyProducer,
@@ -114,6 +118,8 @@ use crate::{
 };
 #[cfg(feature = "dynamodb")]
 pub use sluicegate_idempotency::AnyStore;
+#[cfg(feature = "otlp")]
+pub use sluicegate_otlp::Tracer;
 
 /// The time reserved for the answer after the broker has timed out.
 pub const DEADLINE_MARGIN: Duration = Duration::from_millis(300);
@@ -140,6 +146,8 @@ pub struct Ingress<P, S> {
     public_url: Option<String>,
     #[cfg(feature = "dynamodb")]
     store: Option<AnyStore>,
+    #[cfg(feature = "otlp")]
+    tracer: Option<sluicegate_otlp::Tracer>,
     has_unsigned_handshakes: bool,
     /// For tests: the present.
     clock: Option<SystemTime>,
@@ -158,6 +166,8 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
             public_url: None,
             #[cfg(feature = "dynamodb")]
             store: None,
+            #[cfg(feature = "otlp")]
+            tracer: None,
             has_unsigned_handshakes: handshake::any_unsigned(contract),
             clock: None,
         }
@@ -195,6 +205,14 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         self
     }
 
+    /// Exports the spans of each request before its answer.
+    #[cfg(feature = "otlp")]
+    #[must_use]
+    pub fn with_tracer(mut self, tracer: Option<sluicegate_otlp::Tracer>) -> Self {
+        self.tracer = tracer;
+        self
+    }
+
     /// Answers the request of a Lambda event. A rejection is an answer.
     pub async fn handle(&self, event: LambdaEvent<Arrival>) -> LambdaAnswer {
         let LambdaEvent { payload: arrival, context } = event;
@@ -219,13 +237,27 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
 
     async fn answer_same_origin(&self, arrival: Arrival, context: &Context) -> Answer {
         let mut record = RequestRecord::new(&arrival, context);
+        #[cfg(feature = "otlp")]
+        if let Some(tracer) = &self.tracer {
+            record.trace = Some(Box::new(RequestTrace::new(tracer, &arrival, context)));
+            let answer = Box::pin(self.answer_recorded(arrival, context, &mut record)).await;
+            if let Some(trace) = record.trace.take() {
+                let deadline = Instant::now() + time_left(context, SystemTime::now());
+                tracer.export(trace.end(&record, answer.status), deadline).await;
+            }
+            return answer;
+        }
+        self.answer_recorded(arrival, context, &mut record).await
+    }
+
+    async fn answer_recorded(&self, arrival: Arrival, context: &Context, record: &mut RequestRecord) -> Answer {
         let mut accept: fn(&Receipt) -> Answer = accepted;
         #[cfg(feature = "dynamodb")]
         if self.contract.has_status()
             && let Some(id) = status::id_in(&arrival)
         {
             // In a box, because the future of every other request would have room for it.
-            return Box::pin(self.answer_status(&arrival, id, context, &mut record)).await;
+            return Box::pin(self.answer_status(&arrival, id, context, record)).await;
         }
         let result = match self.describe(&arrival) {
             Some(Ok(answer)) => {
@@ -233,7 +265,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
                 return answer;
             }
             Some(Err(rejection)) => Err(rejection),
-            None => match self.admit(arrival, context, &mut record).await {
+            None => match self.admit(arrival, context, record).await {
                 Ok(Admitted::Stored(receipt)) => Ok(receipt),
                 Ok(Admitted::Replayed(receipt)) => {
                     record.replayed();
@@ -354,7 +386,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
             return self.admit_batch(&validated, now, &options, record).await.map(Admitted::Batch);
         };
         let queue = enqueue::queue(operation, &draft)?;
-        let (envelope, identity) = enqueue::envelope(&draft, queue, now)?;
+        let (envelope, identity) = enqueue::envelope(&draft, queue, now, record.traceparent())?;
         record.typed(envelope.event_type());
         record.chosen(queue);
 
@@ -411,7 +443,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
     ) -> Result<Vec<Result<Receipt, Rejection>>, Rejection> {
         let queue = enqueue::queue_of_batch(validated)?;
         record.chosen(queue);
-        let envelope = |draft| Ok(enqueue::envelope(&draft, queue, now)?.0);
+        let envelope = |draft| Ok(enqueue::envelope(&draft, queue, now, record.traceparent())?.0);
         let envelopes = validated.items().map(|draft| draft.and_then(envelope)).collect();
         Ok(self.queues.send_all(queue, envelopes, options, record).await)
     }

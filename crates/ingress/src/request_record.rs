@@ -34,6 +34,9 @@ pub struct RequestRecord {
     #[cfg(feature = "dynamodb")]
     location: Option<String>,
     pub(crate) allowances: Allowances,
+    /// The spans of the request, if they are exported.
+    #[cfg(feature = "otlp")]
+    pub(crate) trace: Option<Box<crate::request_trace::RequestTrace>>,
 }
 
 impl RequestRecord {
@@ -53,6 +56,8 @@ impl RequestRecord {
             #[cfg(feature = "dynamodb")]
             location: None,
             allowances: Allowances::default(),
+            #[cfg(feature = "otlp")]
+            trace: None,
         }
     }
 
@@ -61,6 +66,10 @@ impl RequestRecord {
         self.route.extend([&operation.method, " ", &operation.path]);
         // With conditions, it is known only later.
         self.queue = operation.enqueue.queue_conditions.is_empty().then_some(&operation.enqueue.queue);
+        #[cfg(feature = "otlp")]
+        if let Some(trace) = &mut self.trace {
+            trace.routed(&operation.path);
+        }
     }
 
     pub(crate) fn chosen(&mut self, queue: &'static str) {
@@ -78,6 +87,24 @@ impl RequestRecord {
     /// Adds the time of a send. A message may be for several queues.
     pub(crate) fn sent(&mut self, took: Duration) {
         self.enqueue = Some(self.enqueue.unwrap_or_default() + took);
+    }
+
+    /// Returns the `traceparent` of the messages, if the request has spans.
+    pub(crate) fn traceparent(&self) -> Option<&str> {
+        #[cfg(feature = "otlp")]
+        return self.trace.as_ref().map(|trace| trace.traceparent());
+        #[cfg(not(feature = "otlp"))]
+        None
+    }
+
+    #[cfg(feature = "otlp")]
+    pub(crate) fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    #[cfg(feature = "otlp")]
+    pub(crate) fn event_type(&self) -> Option<&str> {
+        self.event_type.as_deref()
     }
 
     pub(crate) fn replayed(&mut self) {

@@ -141,6 +141,10 @@ impl<P: Producer> PermittedSend<'_, P> {
         let sent = self.producer.send(&options.message(envelope), options.deadline).await;
         let took = started.elapsed();
         record.sent(took);
+        #[cfg(feature = "otlp")]
+        if let Some(trace) = &mut record.trace {
+            trace.sent(self.queue, self.producer.destination(), took, std::slice::from_ref(&sent));
+        }
         Verdict::of(&sent, took, started + took >= options.deadline).settle(self.permit, self.queue);
         sent.map_err(|error| rejection(&error, envelope))
     }
@@ -156,6 +160,10 @@ impl<P: Producer> PermittedSend<'_, P> {
         let sent = self.producer.send_all(&messages, options.deadline).await;
         let took = started.elapsed();
         record.sent(took);
+        #[cfg(feature = "otlp")]
+        if let Some(trace) = &mut record.trace {
+            trace.sent(self.queue, self.producer.destination(), took, &sent);
+        }
         Verdict::of_all(&sent, took, started + took >= options.deadline).settle(self.permit, self.queue);
         sent
     }

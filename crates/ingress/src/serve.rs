@@ -97,6 +97,11 @@ pub async fn from_env(
         let producer = producers.for_binding(binding).ok_or_else(|| vec![format!("queue {name} has no broker")])?;
         by_queue.insert(name, producer);
     }
+    #[cfg(feature = "otlp")]
+    let tracer = sluicegate_otlp::Tracer::from_env(&lookup).unwrap_or_else(|error| {
+        tracing::warn!(reason = %error, "spans are not exported");
+        None
+    });
     let secrets = SecretsManager::new(&aws, config.secret_arn);
     let mut ingress = Ingress::new(contract, by_queue, secrets)
         .with_public_url(config.public_url)
@@ -111,5 +116,7 @@ pub async fn from_env(
             .idempotency_table
             .map(|table| crate::AnyStore::DynamoDb(Box::new(sluicegate_idempotency::DynamoDbStore::new(&aws, table)))),
     );
+    #[cfg(feature = "otlp")]
+    let ingress = ingress.with_tracer(tracer);
     Ok(ingress.with_metrics(Emitter::from_env(lookup)))
 }

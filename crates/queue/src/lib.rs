@@ -96,8 +96,22 @@ pub struct Receipt {
     pub broker_id: String,
 }
 
+/// Where a producer sends, as spans name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Destination<'a> {
+    /// The broker, as the semantic conventions of OpenTelemetry name it.
+    pub system: &'static str,
+    /// The name of the queue or exchange; `None` for RabbitMQ's default exchange, whose routing key names the queue.
+    pub name: Option<&'a str>,
+}
+
 /// A queue that accepts messages.
 pub trait Producer: Send + Sync {
+    /// Returns where messages go, if the producer has a broker.
+    fn destination(&self) -> Option<Destination<'_>> {
+        None
+    }
+
     /// Sends one message and waits until the broker has stored it, but not past `deadline`.
     ///
     /// A producer retries failed attempts, so a message may be stored twice, under the same envelope id.

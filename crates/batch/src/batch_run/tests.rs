@@ -102,7 +102,17 @@ fn deadlines() -> Deadlines {
 
 fn rules(handlers: &Handlers, concurrency: usize, deadlines: Deadlines) -> BatchRun<'_> {
     let report = Report { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None };
-    BatchRun { handlers, retries: &RETRIES, idempotency: None, statuses: None, concurrency, deadlines, report }
+    BatchRun {
+        handlers,
+        retries: &RETRIES,
+        idempotency: None,
+        statuses: None,
+        concurrency,
+        deadlines,
+        report,
+        #[cfg(feature = "otlp")]
+        trace: None,
+    }
 }
 
 /// Handlers that act by the event's type and record the ids of their events.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::broker::{Broker, Publication};
 use super::properties;
 use crate::queue_names::{self, RetryDelays};
-use crate::{Message, Producer, Receipt, RoutingKey, SendError};
+use crate::{Destination, Message, Producer, Receipt, RoutingKey, SendError};
 
 /// A producer for one exchange. On the default exchange (the empty name) the routing key is the name of the queue.
 ///
@@ -59,6 +59,11 @@ impl RabbitmqProducer {
 }
 
 impl Producer for RabbitmqProducer {
+    fn destination(&self) -> Option<Destination<'_>> {
+        let exchange = Some(self.exchange.as_str()).filter(|exchange| !exchange.is_empty());
+        Some(Destination { system: "rabbitmq", name: exchange })
+    }
+
     async fn send(&self, message: &Message<'_>, deadline: Instant) -> Result<Receipt, SendError> {
         let (exchange, routing_key) = self.route(message)?;
         let body = message.envelope.encode();

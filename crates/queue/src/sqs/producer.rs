@@ -8,7 +8,7 @@ use super::limits::{self, DELAY_S_MAX, MESSAGE_BYTES_MAX};
 #[cfg(feature = "s3")]
 use super::payload_store::PayloadStore;
 use super::send_message::{SendMessage, Sqs, SystemAttributes};
-use crate::{Message, Producer, Receipt, SendError};
+use crate::{Destination, Message, Producer, Receipt, SendError};
 
 /// A producer for one queue.
 #[derive(Clone, Debug)]
@@ -135,6 +135,10 @@ impl SqsProducer {
 }
 
 impl Producer for SqsProducer {
+    fn destination(&self) -> Option<Destination<'_>> {
+        Some(Destination { system: "aws_sqs", name: self.queue_url.rsplit('/').next() })
+    }
+
     async fn send(&self, message: &Message<'_>, deadline: Instant) -> Result<Receipt, SendError> {
         let sent = self.send_whole(message, deadline).await;
         // The queue's own maximum may be lower than that of SQS, and only its answer says so.

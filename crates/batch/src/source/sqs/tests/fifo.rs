@@ -106,6 +106,8 @@ impl Queue {
             concurrency: 10,
             deadlines,
             report,
+            #[cfg(feature = "otlp")]
+            trace: None,
         };
         let ended = run.settle(&source, &received_message).await;
         self.calls = std::mem::take(&mut calls.lock().unwrap());
