@@ -45,6 +45,7 @@
 //!   names, the deadline of the invocation: a process that was killed blocks its key no longer than it could have run.
 //! - A result is returned only after `complete` stored it. A crash before it means that the work is done again by the
 //!   next caller, never that it is taken as done.
+//! - Writes that are given to `DynamoDbStore::complete_with` happen if and only if the result is stored, so at most once.
 //! - A record is bound to the fingerprint of its first caller until it is abandoned without effect or expires.
 //! - An expired record counts as absent, even if the store has not deleted it.
 //! - Of the requests of one key, no more are within its limit than the limit says, as far as the clocks of the callers
@@ -53,7 +54,7 @@
 //! # Implementations
 //!
 //! [`MemoryStore`] is for tests and for one process. `DynamoDbStore`, behind the feature `dynamodb`, is shared by every
-//! environment of a function. Both pass one suite. [`AnyStore`] is either.
+//! environment of a function; it alone has transactions. Both pass one suite. [`AnyStore`] is either.
 
 mod any;
 #[cfg(feature = "dynamodb")]

@@ -7,7 +7,7 @@ use sluicegate_idempotency::{
     TransactionError,
 };
 
-use super::{LEASE, Suite, call, create_table, deadline, dynamodb, environment, lossy};
+use super::{LEASE, Suite, call, deadline, dynamodb, environment, lossy, table};
 use crate::support::service::{emulator, unique};
 
 /// A table with stock, beside the store.
@@ -18,8 +18,7 @@ struct Stock {
 
 impl Stock {
     async fn create(endpoint: &str, id: &str, quantity: u32) -> Self {
-        let (environment, table) = (environment(endpoint), unique("stock", ""));
-        create_table(&environment, &table).await;
+        let (environment, table) = (environment(endpoint), table(endpoint).await);
         let item = json!({ "id": { "S": id }, "quantity": { "N": quantity.to_string() } });
         call(&environment, "PutItem", &json!({ "TableName": table, "Item": item })).await;
         Self { environment, table }
