@@ -39,7 +39,9 @@ class Quiet(BaseHTTPRequestHandler):
 
 
 class Aws(Quiet):
-    """SQS, which stores every message, in `server.messages` if that is a list; Secrets Manager; the key set of an issuer."""
+    """SQS, which stores every message, in `server.messages` if that is a list; Secrets Manager; the key set of an issuer; DynamoDB,
+    whose writes succeed.
+    """
 
     def do_GET(self):
         self.reply(200, json.dumps(key_set()).encode(), [("content-type", "application/json")])
@@ -51,6 +53,8 @@ class Aws(Quiet):
             answer = self.store(request)
         elif target == "AmazonSQS.SendMessageBatch":
             answer = {"Successful": [{"Id": each["Id"], **self.store(each)} for each in request["Entries"]], "Failed": []}
+        elif target.startswith("DynamoDB_"):
+            answer = {}
         else:
             key = {"sha256": hashlib.sha256(API_KEY.encode()).hexdigest(), "principal": "dev", "scopes": ["*"]}
             lists = {"github": [GITHUB_SECRET], "api-keys": [key], **MORE_SECRETS}
