@@ -16,6 +16,7 @@ mod tests;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     fmt,
+    num::NonZeroU8,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -24,7 +25,10 @@ use serde_json::{Value, json};
 use sluicegate_lambda_emulator::MappingEvent;
 use sluicegate_queue::dead_letter::REASON;
 use sqs_emulator::QueueEvent;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{
+    OffsetDateTime,
+    format_description::well_known::iso8601::{Config, EncodedConfig, Iso8601, TimePrecision},
+};
 
 use crate::s3::S3;
 
@@ -32,6 +36,10 @@ use crate::s3::S3;
 const MESSAGES_MAX: usize = 10_000;
 /// Largest number of steps in one log: the first and the latest are kept.
 const STEPS_MAX: usize = 200;
+
+/// The time of a step: RFC 3339 with three digits of the second, so that the texts sort as the times.
+const AT: EncodedConfig =
+    Config::DEFAULT.set_time_precision(TimePrecision::Second { decimal_digits: NonZeroU8::new(3) }).encode();
 
 /// A step of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -325,8 +333,7 @@ impl Journal {
 
 fn step_json(at: OffsetDateTime, step: &MessageStep) -> Value {
     let mut value = serde_json::to_value(step).unwrap_or_default();
-    let at = at.replace_millisecond(at.millisecond()).unwrap_or(at);
-    value["at"] = at.format(&Rfc3339).unwrap_or_default().into();
+    value["at"] = at.format(&Iso8601::<AT>).unwrap_or_default().into();
     value
 }
 

@@ -218,6 +218,17 @@ fn a_remote_endpoints_message_is_accepted_first_even_if_the_answer_is_seen_after
     }
 }
 
+/// A time without the last digit would sort after the next millisecond.
+#[test]
+fn the_times_of_steps_have_three_digits_of_the_second() {
+    let at = |unix_ms: i128| {
+        let at = time::OffsetDateTime::from_unix_timestamp_nanos(unix_ms * 1_000_000).expect("a time");
+        super::step_json(at, &super::MessageStep::Done)["at"].as_str().expect("a text").to_owned()
+    };
+    assert_eq!(at(1_795_939_540_040), "2026-11-29T08:05:40.040Z");
+    assert_eq!(at(1_795_939_540_000), "2026-11-29T08:05:40.000Z");
+}
+
 #[test]
 fn a_raw_message_is_tracked_by_its_message_id() {
     let check = |body: &str, id: &str| {
