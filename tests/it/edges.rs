@@ -29,6 +29,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("functions/consumer", &["batch"]),
     ("functions/ingress", &["contract", "ingress"]),
     ("functions/rabbitmq", &["batch", "contract", "ingress"]),
+    ("examples/inventory/functions/consumer", &["batch"]),
+    ("examples/inventory/functions/ingress", &["contract", "ingress"]),
     ("sqs-emulator", &[]),
     ("lambda-emulator", &["sqs-emulator", "topology"]),
     ("local", &["lambda-emulator", "queue", "sam", "sqs-emulator", "topology"]),

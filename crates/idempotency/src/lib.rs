@@ -45,7 +45,8 @@
 //!   names, the deadline of the invocation: a process that was killed blocks its key no longer than it could have run.
 //! - A result is returned only after `complete` stored it. A crash before it means that the work is done again by the
 //!   next caller, never that it is taken as done.
-//! - Writes that are given to `DynamoDbStore::complete_with` happen if and only if the result is stored, so at most once.
+//! - Writes that are given to `DynamoDbStore::complete_with` happen if and only if the result is stored, so at most
+//!   once.
 //! - A record is bound to the fingerprint of its first caller until it is abandoned without effect or expires.
 //! - An expired record counts as absent, even if the store has not deleted it.
 //! - Of the requests of one key, no more are within its limit than the limit says, as far as the clocks of the callers

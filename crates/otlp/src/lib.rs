@@ -21,8 +21,8 @@
 //!
 //! The encoding is the JSON of the specification (`http/json`), which every OTLP receiver on HTTP accepts: it needs
 //! serde and the HTTP client that the functions have. A collector that cannot be reached costs an invocation the time
-//! of its timeout, three times; then exports stop until it answers ([`sluicegate_queue::breaker`]). No failure changes the
-//! result of an invocation.
+//! of its timeout, three times; then exports stop until it answers ([`sluicegate_queue::breaker`]). No failure changes
+//! the result of an invocation.
 //!
 //! <https://opentelemetry.io/docs/specs/otlp/#otlphttp>
 

@@ -70,7 +70,7 @@ struct Reason {
 
 impl DynamoDbStore {
     /// Carries out `writes` and stores the result of the work, all or nothing, not past `deadline`. So the effect
-    /// happens once, also if this process is killed at any point: whoever claims the key next finds it completed, or
+    /// happens once, also if this process is killed at any point: the next claim of the key finds it completed, or
     /// nothing written.
     ///
     /// A lease that was completed by an earlier call stays as it is, and nothing is written: a call may be repeated
