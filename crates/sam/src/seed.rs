@@ -1,8 +1,8 @@
-//! Items of a table for the local stack: the list `Seed` in the metadata of an `AWS::DynamoDB::Table`, which AWS
-//! ignores.
+//! Items of a table for the local stack: the list `Seed` in the metadata of an `AWS::DynamoDB::Table`, which AWS does
+//! not read.
 //!
-//! An item is written as plain YAML: a text is DynamoDB's `S`, a number `N`, a truth value `BOOL`, a list `L`, a map
-//! `M`. Each has the keys of its table.
+//! An item is plain YAML: a text is DynamoDB's `S`, a number `N`, a truth value `BOOL`, a list `L`, a map `M`. Each has
+//! the keys of its table.
 
 use serde_json::{Map, Value, json};
 

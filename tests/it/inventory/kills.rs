@@ -11,7 +11,7 @@ use crate::support::processes;
 
 /// The number of kills, for a longer run than that of the tests.
 const KILLS: &str = "SLUICEGATE_PROOF_STOCK_KILLS";
-const KILLS_SHORT: usize = 300;
+const KILLS_SHORT: usize = 200;
 /// The longest time between two kills.
 const KILL_INTERVAL_MAX: Duration = Duration::from_millis(40);
 /// The longest time between two orders of a client.
