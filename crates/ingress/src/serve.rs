@@ -97,11 +97,6 @@ pub async fn from_env(
         let producer = producers.for_binding(binding).ok_or_else(|| vec![format!("queue {name} has no broker")])?;
         by_queue.insert(name, producer);
     }
-    #[cfg(feature = "otlp")]
-    let tracer = sluicegate_otlp::Tracer::from_env(&lookup).unwrap_or_else(|error| {
-        tracing::warn!(reason = %error, "spans are not exported");
-        None
-    });
     let secrets = SecretsManager::new(&aws, config.secret_arn);
     let mut ingress = Ingress::new(contract, by_queue, secrets)
         .with_public_url(config.public_url)
@@ -117,6 +112,6 @@ pub async fn from_env(
             .map(|table| crate::AnyStore::DynamoDb(Box::new(sluicegate_idempotency::DynamoDbStore::new(&aws, table)))),
     );
     #[cfg(feature = "otlp")]
-    let ingress = ingress.with_tracer(tracer);
+    let ingress = ingress.with_tracer(sluicegate_otlp::Tracer::from_env_or_log(&lookup));
     Ok(ingress.with_metrics(Emitter::from_env(lookup)))
 }

@@ -65,8 +65,8 @@ impl Tracer {
     /// | `OTEL_SERVICE_NAME` | the name of the function by default |
     /// | `OTEL_RESOURCE_ATTRIBUTES` | `name=value` with commas between, percent-encoded |
     ///
-    /// Two defaults differ from the specification: there is no default endpoint, because a function without a collector
-    /// would fail every export, and the timeout is shorter, because the client waits for the export.
+    /// Two defaults differ from the specification. Without an endpoint nothing is exported, because most functions have
+    /// no collector beside them. The timeout is shorter, because the client waits for the export.
     ///
     /// # Errors
     /// A variable that is set and cannot be used.
@@ -75,6 +75,14 @@ impl Tracer {
             return Ok(None);
         };
         Ok(Some(Self { sampler, exporter: Exporter::new(endpoint, headers, timeout, resource)? }))
+    }
+
+    /// Returns the tracer as [`Tracer::from_env`] does. A mistake is logged, and the function works without spans.
+    pub fn from_env_or_log(lookup: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        Self::from_env(lookup).unwrap_or_else(|error| {
+            tracing::warn!(reason = %error, "spans are not exported");
+            None
+        })
     }
 
     /// Starts a span in the trace of a W3C `traceparent`, or else of an X-Ray header, or else in a new one.
