@@ -312,15 +312,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
             now: self.clock.unwrap_or(now),
             deadline,
         };
-        let answered = match arrival.method.as_str() {
-            "GET" | "HEAD" => query.answer(arrival, id).await,
-            "OPTIONS" => Ok(allowed(status::ALLOW.to_owned())),
-            _ => Err(only(status::ALLOW)),
-        };
-        if let Some(reason) = answered.as_ref().err().and_then(|rejection| rejection.log.as_deref()) {
-            tracing::error!(request_id = context.request_id, reason, "the status is not known");
-        }
-        let answer = answered.unwrap_or_else(|rejection| refused(&rejection));
+        let answer = query.answer(arrival, id, context).await;
         record.described(answer.status);
         answer
     }
@@ -395,11 +387,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         let held = match store::claim(self.store.as_ref(), operation, identity, context, deadline).await? {
             store::Claimed::Replay(receipt) => {
                 if operation.enqueue.status {
-                    record.has_status(status::location(
-                        validated.authenticated().routed().arrival(),
-                        operation,
-                        &receipt.id,
-                    ));
+                    record.has_status(status::location(validated.authenticated(), &receipt.id));
                 }
                 return Ok(Admitted::Replayed(receipt));
             }
@@ -418,11 +406,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         #[cfg(feature = "dynamodb")]
         match opened {
             Some(opened) if receipt.is_err() => opened.discard(envelope.id(), context, deadline).await,
-            Some(_) => record.has_status(status::location(
-                validated.authenticated().routed().arrival(),
-                operation,
-                envelope.id(),
-            )),
+            Some(_) => record.has_status(status::location(validated.authenticated(), envelope.id())),
             None => {}
         }
         #[cfg(feature = "dynamodb")]

@@ -14,16 +14,18 @@ use http::StatusCode;
 use lambda_http::Context;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use sluicegate_contract::{Contract, Operation, STATUS_PATH};
+use sluicegate_contract::{Contract, STATUS_PATH};
 use sluicegate_envelope::deterministic_id;
 use sluicegate_idempotency::{AnyStore, MessageState, StatusStore as _};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::time::Instant;
 
 use crate::{
+    allowed,
     answer::Answer,
     authenticate::Authenticated,
     event::Arrival,
+    only, refused,
     rejection::{Code, Rejection, UNAVAILABLE_RETRY_AFTER_S},
     route::Routed,
     secrets::{SecretSource, Secrets},
@@ -39,7 +41,7 @@ const POLL_AFTER_S: u64 = 2;
 const ID_BYTES: usize = 36;
 
 /// The methods of the route.
-pub(crate) const ALLOW: &str = "GET, HEAD, OPTIONS";
+const ALLOW: &str = "GET, HEAD, OPTIONS";
 
 /// The status of a message that is about to be sent.
 pub(crate) struct Opened<'s> {
@@ -95,7 +97,8 @@ fn owner(request: &Authenticated<'_>) -> String {
 }
 
 /// Returns the path of a message's status, with the stage that the path of its request has.
-pub(crate) fn location(arrival: &Arrival, operation: &Operation, id: &str) -> String {
+pub(crate) fn location(request: &Authenticated<'_>, id: &str) -> String {
+    let (arrival, operation) = (request.routed().arrival(), request.routed().operation());
     let depth = |path: &str| path.matches('/').count();
     let stage = arrival.stage.as_deref().filter(|_| depth(&arrival.path) > depth(&operation.path));
     let prefix = stage.map(|stage| format!("/{stage}")).unwrap_or_default();
@@ -105,9 +108,8 @@ pub(crate) fn location(arrival: &Arrival, operation: &Operation, id: &str) -> St
 /// Returns the message id in the path of a request for a status.
 pub(crate) fn id_in(arrival: &Arrival) -> Option<&str> {
     let (prefix, _) = STATUS_PATH.split_once('{')?;
-    let of = |path: Option<&'_ str>| path?.strip_prefix(prefix).map(str::len);
-    let bytes = of(Some(arrival.path.as_str())).or_else(|| of(arrival.unstaged_path()))?;
-    let id = &arrival.path[arrival.path.len() - bytes..];
+    let unstaged = || arrival.unstaged_path()?.strip_prefix(prefix);
+    let id = arrival.path.strip_prefix(prefix).or_else(unstaged)?;
     (!id.is_empty() && !id.contains('/')).then_some(id)
 }
 
@@ -123,12 +125,25 @@ pub(crate) struct Query<'i, S> {
 }
 
 impl<S: SecretSource> Query<'_, S> {
-    /// Answers with the status of a message of the caller.
+    /// Answers the request. A failure to decide is logged.
+    pub(crate) async fn answer(&self, arrival: &Arrival, id: &str, context: &Context) -> Answer {
+        let answered = match arrival.method.as_str() {
+            "GET" | "HEAD" => self.status(arrival, id).await,
+            "OPTIONS" => Ok(allowed(ALLOW.to_owned())),
+            _ => Err(only(ALLOW)),
+        };
+        if let Some(reason) = answered.as_ref().err().and_then(|rejection| rejection.log.as_deref()) {
+            failed(reason, context, "the status is not known");
+        }
+        answered.unwrap_or_else(|rejection| refused(&rejection))
+    }
+
+    /// Returns the answer with the status of a message of the caller.
     ///
     /// # Errors
     /// The rejection of the credentials; 404 for an id without a status and for that of another caller; 503 if the
     /// store fails.
-    pub(crate) async fn answer(&self, arrival: &Arrival, id: &str) -> Result<Answer, Rejection> {
+    async fn status(&self, arrival: &Arrival, id: &str) -> Result<Answer, Rejection> {
         let owners = self.owners(arrival).await?;
         let unset = || Rejection::new(Code::Internal, "This API has no store.").log("the store is not set");
         let store = self.store.ok_or_else(unset)?;
