@@ -28,7 +28,7 @@ impl Consumer {
             concurrency: CONCURRENCY_DEFAULT,
             deadline_margin: DEADLINE_MARGIN_DEFAULT,
             retries: RetryPolicies::default(),
-            idempotency: crate::idempotency::Settings::default(),
+            idempotency: crate::idempotency::Rules::default(),
             mistakes: Vec::new(),
             sources: source::Settings::default(),
             store: None,
@@ -47,7 +47,7 @@ pub struct ConsumerBuilder {
     concurrency: usize,
     deadline_margin: Duration,
     pub(crate) retries: RetryPolicies,
-    idempotency: crate::idempotency::Settings,
+    idempotency: crate::idempotency::Rules,
     mistakes: Vec<String>,
     sources: source::Settings,
     store: Option<Arc<AnyStore>>,
@@ -266,7 +266,7 @@ impl ConsumerBuilder {
             self.sources.sqs.accepts_raw = self.handlers.has_exact(source::sqs::envelope::RAW_TYPE);
         }
         let store = self.store.or_else(|| store::from_env(environment, &mut mistakes));
-        let idempotency = self.idempotency.idempotency(store.clone(), &mut mistakes);
+        let idempotency = self.idempotency.with_store(store.clone(), &mut mistakes);
         let sources = self.sources.sources(environment, &mut mistakes);
         let Some(sources) = sources.filter(|_| mistakes.is_empty()) else { return Err(ConsumerBuildError(mistakes)) };
         let handlers = self.handlers;
@@ -282,18 +282,9 @@ impl ConsumerBuilder {
             sources,
             store,
             #[cfg(feature = "otlp")]
-            tracer: self.tracer.or_else(tracer),
+            tracer: self.tracer.or_else(|| crate::Tracer::from_env_or_log(environment)),
         })
     }
-}
-
-/// Returns the exporter that the environment configures. A mistake in it is logged and does not stop the consumer.
-#[cfg(feature = "otlp")]
-fn tracer() -> Option<crate::Tracer> {
-    crate::Tracer::from_env(environment).unwrap_or_else(|error| {
-        tracing::warn!(reason = %error, "spans are not exported");
-        None
-    })
 }
 
 fn environment(name: &str) -> Option<String> {

@@ -62,13 +62,12 @@ impl Consumer {
         let statuses = self.store.as_deref().map(Statuses::of);
         #[cfg(feature = "otlp")]
         let trace = self.tracer.as_ref().map(|tracer| BatchTrace::new(tracer, batch.system(), &event.context));
-        let run = self.batch_run(deadlines, report);
-        let run = BatchRun {
-            statuses: statuses.as_ref(),
-            #[cfg(feature = "otlp")]
-            trace: trace.as_ref(),
-            ..run
-        };
+        let mut run = self.batch_run(deadlines, report);
+        run.statuses = statuses.as_ref();
+        #[cfg(feature = "otlp")]
+        {
+            run.trace = trace.as_ref();
+        }
         let settlements = batch.settle(&run, &messages).await;
         if let Some(statuses) = statuses {
             statuses.record(report.request_id, deadlines.settle_until).await;
@@ -83,6 +82,9 @@ impl Consumer {
 
     /// Serves Lambda until the process ends.
     ///
+    /// Each invocation keeps about 180 bytes: the runtime writes its trace header to the environment variable
+    /// `_X_AMZN_TRACE_ID`, from which SDK clients send it on, and the C library keeps every value.
+    ///
     /// # Errors
     /// The Runtime API cannot be reached.
     pub async fn run(self) -> Result<(), lambda_runtime::Error> {
@@ -91,7 +93,7 @@ impl Consumer {
         lambda_runtime::run(lambda_runtime::service_fn(async |event| consumer.handle(event).await)).await
     }
 
-    /// Returns the rules for one batch.
+    /// Returns the rules for one batch, without statuses and spans.
     pub(crate) fn batch_run<'a>(&'a self, deadlines: Deadlines, report: Report<'a>) -> BatchRun<'a> {
         let Self { handlers, retries, concurrency, .. } = self;
         BatchRun {

@@ -13,8 +13,8 @@
 //!
 //! The result that is stored is the word `done`: a message has no caller that waits for more.
 
-mod config;
 mod rule;
+mod rules;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -22,8 +22,8 @@ use std::time::{Duration, SystemTime};
 use sluicegate_idempotency::{AnyStore, Begun, Claim, Effect, Store as _};
 use tokio::time::Instant;
 
-pub(crate) use self::config::Settings;
 pub use self::rule::{IdempotencyKey, IdempotencyRule, OnStoreFailure};
+pub(crate) use self::rules::Rules;
 use crate::by_type::ByType;
 use crate::deadlines::Deadlines;
 use crate::settlement::Disposition;

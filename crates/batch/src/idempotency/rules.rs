@@ -1,4 +1,4 @@
-//! [`Settings`]: the rules and the store of a consumer, from its builder or the environment.
+//! [`Rules`]: the idempotency rules that a builder was given, and what is wrong with them.
 
 use std::sync::Arc;
 
@@ -7,16 +7,23 @@ use sluicegate_idempotency::AnyStore;
 use super::{Idempotency, IdempotencyKey, IdempotencyRule};
 use crate::by_type::ByType;
 
+/// The mistake of rules without a store.
+const NO_STORE: &str = if cfg!(feature = "dynamodb") {
+    "IDEMPOTENCY_TABLE is not set; it names the DynamoDB table of the idempotency rules; docs/idempotency.md has the \
+     lines of the template"
+} else {
+    "an idempotency rule needs a store: give sluicegate-batch the feature dynamodb in Cargo.toml, for the table in \
+     IDEMPOTENCY_TABLE, or call `store`"
+};
+
 /// The rules given to the builder.
 #[derive(Default)]
-pub(crate) struct Settings {
-    pub(crate) rules: ByType<IdempotencyRule>,
-}
+pub(crate) struct Rules(ByType<IdempotencyRule>);
 
-impl Settings {
+impl Rules {
     /// Adds a rule, and what is wrong with it to `mistakes`.
     pub(crate) fn insert(&mut self, pattern: &str, rule: IdempotencyRule, mistakes: &mut Vec<String>) {
-        if let Err(fault) = self.rules.insert(pattern, rule) {
+        if let Err(fault) = self.0.insert(pattern, rule) {
             mistakes.push(fault.of(pattern, "idempotency rules"));
         }
         if rule.ttl_days == 0 {
@@ -32,25 +39,16 @@ impl Settings {
     }
 
     /// Returns the rules with their store; `None` if there are no rules. Without a store, adds a mistake.
-    pub(crate) fn idempotency(self, store: Option<Arc<AnyStore>>, mistakes: &mut Vec<String>) -> Option<Idempotency> {
-        if self.rules.is_empty() {
+    pub(crate) fn with_store(self, store: Option<Arc<AnyStore>>, mistakes: &mut Vec<String>) -> Option<Idempotency> {
+        if self.0.is_empty() {
             return None;
         }
         if store.is_none() {
             mistakes.push(NO_STORE.to_owned());
         }
-        Some(Idempotency { rules: self.rules, store: store? })
+        Some(Idempotency { rules: self.0, store: store? })
     }
 }
-
-/// The mistake of rules without a store.
-const NO_STORE: &str = if cfg!(feature = "dynamodb") {
-    "IDEMPOTENCY_TABLE is not set; it names the DynamoDB table of the idempotency rules; docs/idempotency.md has the lines of the \
-     template"
-} else {
-    "an idempotency rule needs a store: give sluicegate-batch the feature dynamodb in Cargo.toml, for the table in \
-     IDEMPOTENCY_TABLE, or call `store`"
-};
 
 #[cfg(test)]
 mod tests {
@@ -59,16 +57,16 @@ mod tests {
 
     /// Returns the mistakes in these rules, if no store is given and these are the variables.
     fn mistakes(rules: &[(&str, IdempotencyRule)], variables: &[(&str, &str)]) -> String {
-        let (mut settings, mut mistakes) = (Settings::default(), Vec::new());
+        let (mut given, mut mistakes) = (Rules::default(), Vec::new());
         for (pattern, rule) in rules {
-            settings.insert(pattern, *rule, &mut mistakes);
+            given.insert(pattern, *rule, &mut mistakes);
         }
         let lookup = |name: &str| {
             let found = variables.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, value)| (*value).to_owned())
         };
         let store = crate::store::from_env(lookup, &mut mistakes);
-        let is_ready = settings.idempotency(store, &mut mistakes).is_some();
+        let is_ready = given.with_store(store, &mut mistakes).is_some();
         assert!(is_ready || rules.is_empty() || !mistakes.is_empty());
         mistakes.join("; ")
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sluicegate_idempotency::{AnyStore, Begun, Claim, Effect, MemoryStore, Store as _};
 
 use super::*;
-use crate::idempotency::Settings;
+use crate::idempotency::Rules;
 use crate::{IdempotencyKey, IdempotencyRule};
 
 /// A message as it is received.
@@ -36,9 +36,9 @@ struct Consumer {
 
 fn idempotency(rule: IdempotencyRule, store: AnyStore) -> Idempotency {
     let mut mistakes = Vec::new();
-    let mut settings = Settings::default();
-    settings.insert("order.*", rule, &mut mistakes);
-    let idempotency = settings.idempotency(Some(Arc::new(store)), &mut mistakes);
+    let mut rules = Rules::default();
+    rules.insert("order.*", rule, &mut mistakes);
+    let idempotency = rules.with_store(Some(Arc::new(store)), &mut mistakes);
     assert!(mistakes.is_empty(), "{mistakes:?}");
     idempotency.expect("a rule and a store")
 }
