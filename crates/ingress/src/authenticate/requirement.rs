@@ -9,7 +9,8 @@ use sluicegate_webhook::{
 use subtle::ConstantTimeEq;
 
 use super::{
-    Caller, Keys,
+    Caller,
+    decision::Keys,
     verdict::{Alternatives, DenialReason, Denied, Missing, Satisfied},
 };
 use crate::{
