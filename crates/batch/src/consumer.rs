@@ -1,11 +1,14 @@
 //! [`Consumer`]: handles and settles the batches that Lambda delivers.
 
+use std::env;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lambda_runtime::LambdaEvent;
+use lambda_runtime::layers::TracingLayer;
+use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use serde_json::value::RawValue;
+use sluicegate_runtime::{Invocations, Loops, all, max_concurrency};
 use sluicegate_telemetry::{Emitter, log};
 
 use crate::batch_run::BatchRun;
@@ -80,17 +83,33 @@ impl Consumer {
         batch.respond(&settlements)
     }
 
-    /// Serves Lambda until the process ends.
+    /// Serves Lambda until SIGTERM, and then ends when the running batches are settled and answered. On Lambda Managed
+    /// Instances it serves several batches at a time, with [`ConsumerBuilder::concurrency`] handlers for each.
     ///
-    /// Each invocation keeps about 180 bytes: the runtime writes its trace header to the environment variable
-    /// `_X_AMZN_TRACE_ID`, from which SDK clients send it on, and the C library keeps every value.
+    /// With one batch at a time, each invocation keeps about 180 bytes: the runtime writes its trace header to the
+    /// environment variable `_X_AMZN_TRACE_ID`, from which SDK clients send it on, and the C library keeps every value.
     ///
     /// # Errors
     /// The Runtime API cannot be reached.
+    ///
+    /// [`ConsumerBuilder::concurrency`]: crate::ConsumerBuilder::concurrency
     pub async fn run(self) -> Result<(), lambda_runtime::Error> {
         self.sources.connect().await;
-        let consumer = &self;
-        lambda_runtime::run(lambda_runtime::service_fn(async |event| consumer.handle(event).await)).await
+        // One consumer for the life of the process.
+        let consumer: &'static Self = Box::leak(Box::new(self));
+        let invocations = Invocations::default();
+        let runtime = Runtime::new(service_fn(move |event| consumer.handle(event)));
+        let runtime = runtime.layer(TracingLayer::new()).layer(invocations);
+        let serving = async {
+            match max_concurrency(|name| env::var(name).ok()) {
+                1 => runtime.run().await,
+                concurrency => {
+                    let loops = Loops::new(runtime)?;
+                    all((0..concurrency).map(|_| loops.serve())).await
+                }
+            }
+        };
+        invocations.until_terminated(serving).await
     }
 
     /// Returns the rules for one batch, without statuses and spans.
@@ -107,5 +126,50 @@ impl Consumer {
             #[cfg(feature = "otlp")]
             trace: None,
         }
+    }
+}
+
+#[cfg(all(test, feature = "sqs"))]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::SystemTime;
+
+    use lambda_runtime::Context;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::IdempotencyRule;
+
+    const EVENT: &str = include_str!("../../../tests/events/orders-placed.json");
+
+    fn event() -> LambdaEvent<Box<RawValue>> {
+        let deadline = (SystemTime::now() + Duration::from_secs(60)).duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let mut context = Context::default();
+        context.deadline = deadline.as_millis().try_into().unwrap();
+        LambdaEvent::new(serde_json::from_str(EVENT).unwrap(), context)
+    }
+
+    /// As on Lambda Managed Instances, if SQS delivers a message twice at the same time.
+    #[tokio::test]
+    async fn of_two_batches_at_a_time_one_handles_a_message_and_the_other_returns_it() {
+        let (calls, room) = (Arc::<AtomicUsize>::default(), Arc::new(Semaphore::new(0)));
+        let (counted, waited) = (Arc::clone(&calls), Arc::clone(&room));
+        let handler = move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let room = Arc::clone(&waited);
+            async move { room.acquire().await.map(drop) }
+        };
+        let builder = Consumer::builder().otherwise(handler).idempotency_for("*", IdempotencyRule::default());
+        let consumer = builder.without_services().unwrap().build().unwrap();
+        let second = async {
+            let returned = consumer.handle(event()).await.unwrap();
+            room.add_permits(1);
+            returned
+        };
+        let (first, second) = tokio::join!(consumer.handle(event()), second);
+        assert_eq!((first.unwrap().failures().count(), second.failures().count()), (0, 2));
+        assert_eq!(calls.load(Ordering::Relaxed), 2, "each message once");
+        assert_eq!(consumer.handle(event()).await.unwrap().failures().count(), 0, "both are duplicates now");
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
     }
 }

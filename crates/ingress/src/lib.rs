@@ -28,6 +28,7 @@
 //!   Answers and logs contain no payload, no secret and no internal detail.
 //! - The same request with the same idempotency key has the same message id.
 //! - The payload is enqueued byte for byte.
+//! - At SIGTERM, [`serve()`] answers the running requests, and then ends.
 //!
 //! # Features
 //!
@@ -66,7 +67,6 @@ mod request_record;
 #[cfg(feature = "otlp")]
 mod request_trace;
 mod route;
-mod runtime;
 mod schemas;
 mod secrets;
 mod send;

@@ -178,6 +178,7 @@ async fn events_without_distinct_message_ids_fail_the_invocation() {
     assert!(calls.lock().unwrap().is_empty());
 }
 
+/// <https://github.com/NangoHQ/nango/pull/7334>
 #[tokio::test]
 async fn retries_are_delayed_in_batches_of_ten_and_a_refused_delay_is_ignored() {
     let (consumer, calls) = sqs(None, true).await;
@@ -224,6 +225,25 @@ async fn a_reject_is_copied_with_its_reason_and_the_redrive_policy_is_fetched_on
     assert_eq!(attributes["sluicegate-source"]["StringValue"], "arn:aws:sqs:eu-west-1:123456789012:orders.fifo");
     assert!(attributes.contains_key("a6") && !attributes.contains_key("a7"));
     assert_eq!(sent[1]["MessageAttributes"]["sluicegate-reason"]["StringValue"], "no handler for type unknown.type");
+}
+
+/// <https://github.com/aws-powertools/powertools-lambda-python/issues/3716>
+#[tokio::test]
+async fn a_batch_in_which_all_fail_is_reported_and_the_function_does_not_fail() {
+    let all = |count: usize| {
+        let listed = (0..count).map(|index| json!({ "itemIdentifier": format!("m-{index}") }));
+        json!({ "batchItemFailures": listed.collect::<Vec<_>>() }).to_string()
+    };
+    let groups = json!({ "attributes": { "MessageGroupId": "c-1", "ApproximateReceiveCount": "1" } });
+    for (queue, more) in [("orders", json!({})), ("orders.fifo", groups)] {
+        let (consumer, _) = sqs_with(None, true, |builder| {
+            builder.on("panic", async |_| -> Outcome { panic!("planted") }).on("failed", async |_| Err::<(), _>("gone"))
+        })
+        .await;
+        for types in [&["retry"; 12][..], &["panic"; 2], &["failed", "panic", "retry", "reject", "unknown.type"]] {
+            assert_eq!(response(&consumer, records(queue, types, &more)).await, all(types.len()), "{queue} {types:?}");
+        }
+    }
 }
 
 /// The `maxReceiveCount` of the queue is 5.
