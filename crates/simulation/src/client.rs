@@ -13,7 +13,7 @@ use sluicegate_contract::Contract;
 use sluicegate_contract::secret_entry::ApiKey;
 use sluicegate_ingress::{FetchError, Ingress, SecretSource};
 use sluicegate_queue::sqs::SqsProducer;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::BoxError;
 use crate::fault::{Kind, Site};
@@ -110,6 +110,10 @@ impl IngressFunction {
         let deadline = SystemTime::now() + TIMEOUT;
         context.deadline = u64::try_from(deadline.duration_since(SystemTime::UNIX_EPOCH)?.as_millis())?;
         let fault = self.world.fault(Site::Ingress, u64::from(message.number));
+        if fault.is_some() {
+            // There may be copies of the message.
+            self.world.ledger().touch(message.number);
+        }
         let polls = fault.map(|Injected { mut rng, .. }| rng.u32(0..8));
         let handling = environment.ingress.handle(LambdaEvent::new(serde_json::from_str(event)?, context));
         let answer = match timeout(TIMEOUT, Killable::new(handling, polls)).await {
@@ -183,12 +187,6 @@ impl IngressFunction {
     }
 }
 
-/// SQS has accepted the message of a request.
-pub(crate) fn stored(world: &World, request: u64) {
-    let now = world.now();
-    world.ledger().request_stored(now, request);
-}
-
 /// The part of an answer that clients read.
 #[derive(Deserialize)]
 struct Answer {
@@ -225,9 +223,4 @@ pub(crate) fn variable(name: &str) -> Option<String> {
         _ => return None,
     };
     Some(value.to_owned())
-}
-
-/// Returns the instant at which a message is sent.
-pub(crate) fn due(started: Instant, message: &Message) -> Instant {
-    started + message.at
 }

@@ -14,11 +14,11 @@ pub(crate) enum Site {
     Ingress,
     /// The consumer sends to the dead-letter queue. The subject is the message.
     DeadLetter,
-    /// The consumer changes visibility timeouts. The subject is the message that comes first.
+    /// The consumer changes visibility timeouts. The subject is the invocation.
     Visibility,
-    /// The consumer reads the redrive policy. The subject is the environment.
+    /// The consumer reads the redrive policy. The subject is the invocation.
     Attributes,
-    /// The mapping receives. The subject is 0.
+    /// The mapping receives. The subject is the message that comes first.
     Receive,
     /// The mapping deletes. The subject is the message that comes first.
     Delete,
@@ -68,7 +68,7 @@ impl Site {
             }
             Self::Visibility | Self::Delete => &[CutBefore, CutAfter, Fails, Late, Partly, Throttled],
             Self::Attributes => &[CutBefore, Fails, Late, Throttled],
-            Self::Receive => &[CutBefore, CutAfter, Throttled],
+            Self::Receive => &[CutAfter],
             Self::Secret => &[Fails, Late],
             Self::Ingress => &[Killed],
             Self::Consumer => &[Killed, Killed, FailsAfter, Throttled],
@@ -92,7 +92,7 @@ pub(crate) enum Kind {
     Late,
     /// The effect and the answer come after seconds.
     LateEffect,
-    /// The answer has another MD5.
+    /// The answer has the MD5 of another body, which was stored in place of the message.
     NotMd5,
     /// Some entries of the batch fail.
     Partly,

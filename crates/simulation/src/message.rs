@@ -66,8 +66,8 @@ pub(crate) enum Behaviour {
 }
 
 impl Message {
-    /// Returns a message of a workload that lasts for `workload`.
-    pub(crate) fn new(dice: &Dice, number: u32, count: u32, workload: Duration) -> Self {
+    /// Returns a message of a workload that lasts for `workload`, with a pause of `idle` in the middle.
+    pub(crate) fn new(dice: &Dice, number: u32, count: u32, workload: Duration, idle: Duration) -> Self {
         let mut rng = dice.about("message", u64::from(number));
         let sender = match rng.u32(0..100) {
             0 => Sender::OtherType,
@@ -77,8 +77,9 @@ impl Message {
         };
         Self {
             number,
-            at: workload.mul_f64(f64::from(number) / f64::from(count.max(1))),
-            group: (f64::from(GROUPS) * rng.f64().powi(3)) as u32,
+            at: workload.mul_f64(f64::from(number) / f64::from(count.max(1)))
+                + if number > count / 2 { idle } else { Duration::ZERO },
+            group: (0..GROUPS).find(|_| rng.u32(0..3) == 0).unwrap_or(GROUPS),
             sender,
             behaviour: Behaviour::new(&mut rng),
             key_of: if number > 0 && rng.u32(0..50) == 0 { rng.u32(0..number) } else { number },
@@ -138,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_number_of_a_message_is_found_in_its_payload() {
-        let message = Message::new(&Dice::new(7), 42, 100, Duration::from_secs(60));
+        let message = Message::new(&Dice::new(7), 42, 100, Duration::from_secs(60), Duration::ZERO);
         assert_eq!(number_in(&message.payload()), Some(42));
         assert_eq!(number_in("sim#1"), None);
     }

@@ -43,7 +43,7 @@ impl PolledSqs {
             })
             .collect();
         let Some((first, _)) = received.first() else { return Ok(answer) };
-        // Here, where an answer has messages; one that is not carried out is as if it had come later.
+        // An answer without messages can be lost, too, and a call that has no effect is as one that comes later.
         if world.fault(Site::Receive, u64::from(*first)).is_some() {
             for (message, _) in &received {
                 world.ledger().touch(*message);

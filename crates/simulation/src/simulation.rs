@@ -34,6 +34,9 @@ const DRAINS_WITHIN: Duration = Duration::from_secs(4 * 3_600);
 /// Time between looks at the queue.
 const LOOKS_EVERY: Duration = Duration::from_secs(30);
 
+/// How long a redrive lasts.
+const REDRIVE_LASTS: Duration = Duration::from_millis(200);
+
 const QUEUE_ARN: &str = "arn:aws:sqs:us-east-1:000000000000:";
 
 /// What is simulated.
@@ -132,9 +135,12 @@ async fn simulate(settings: &Settings) -> Result<Run, BoxError> {
 
     let ingress = Arc::new(IngressFunction::new(Arc::clone(&world), contract()?));
     let started = Instant::now();
+    for at in scenario.redrives.iter().copied() {
+        tokio::spawn(redrive(Arc::clone(&world), started + at));
+    }
     let mut senders = JoinSet::new();
     for message in scenario.messages.iter().filter(|message| world.is_sent(message.number)) {
-        sleep_until(client::due(started, message)).await;
+        sleep_until(started + message.at).await;
         match message.sender {
             Sender::Client => drop(senders.spawn(Arc::clone(&ingress).client(message.clone()))),
             _ => send_by_another(&world, message).await?,
@@ -143,10 +149,11 @@ async fn simulate(settings: &Settings) -> Result<Run, BoxError> {
     while let Some(sent) = senders.join_next().await {
         sent??;
     }
-    let drained_by = world.now().max(scenario.faults_until) + DRAINS_WITHIN;
+    let quiet_from = scenario.redrives.iter().copied().fold(world.now().max(scenario.faults_until), Duration::max);
     let left = loop {
         let left = count_left(&world).await?;
-        if left == 0 && world.now() > scenario.faults_until || world.now() > drained_by {
+        let now = world.now();
+        if now > quiet_from && (left == 0 || now > quiet_from + DRAINS_WITHIN) {
             break left;
         }
         sleep(LOOKS_EVERY).await;
@@ -266,6 +273,11 @@ fn step(world: &World, event: &QueueEvent) {
             world.record(format_args!("dead {number} by SQS"));
             world.ledger().dead_lettered_by_sqs(now, number, world.scenario.is_calm());
         }
+        QueueEvent::Moved { body, .. } => {
+            let Some(number) = number_in(body) else { return };
+            world.record(format_args!("redriven {number}"));
+            world.ledger().redriven(number);
+        }
         QueueEvent::Expired { body, .. } => {
             let Some(number) = number_in(body) else { return };
             world.ledger().expired(now, number);
@@ -296,6 +308,20 @@ async fn send_by_another(world: &World, message: &Message) -> Result<(), BoxErro
     Ok(())
 }
 
+/// Moves the messages in the dead-letter queue back for a time, as an operator does. Those that are rejected again would
+/// be moved for ever.
+async fn redrive(world: Arc<World>, at: Instant) {
+    sleep_until(at).await;
+    world.record(format_args!("redrive"));
+    let dead_letters = world.queue_arn.replace(":work", ":dead");
+    let input = json!({ "SourceArn": dead_letters, "DestinationArn": world.queue_arn });
+    // Refused while another runs.
+    let Ok(task) = world.sqs.call("StartMessageMoveTask", input).await else { return };
+    sleep(REDRIVE_LASTS).await;
+    // It may have ended.
+    let _ = world.sqs.call("CancelMessageMoveTask", json!({ "TaskHandle": task["TaskHandle"] })).await;
+}
+
 /// Returns how many messages are on the queue, in flight or not.
 async fn count_left(world: &World) -> Result<u64, BoxError> {
     let names = ["", "NotVisible", "Delayed"].map(|state| format!("ApproximateNumberOfMessages{state}"));
@@ -310,3 +336,6 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     std::iter::successors(error.source(), |&cause| cause.source())
         .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,8 +58,12 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
         (Caller::Consumer(_), _) => Site::Attributes,
     };
     let fault = world.fault(site, subject);
-    if fault.is_some() && matches!(caller, Caller::Consumer(_)) {
-        world.ledger().touch_invocation(number);
+    if fault.is_some() {
+        match caller {
+            // There may be copies of the message.
+            Caller::Ingress(_) => message.into_iter().for_each(|message| world.ledger().touch(message)),
+            Caller::Consumer(_) => world.ledger().touch_invocation(number),
+        }
     }
     let Some(Injected { kind, mut rng }) = fault else {
         return Some(carried_out(world, caller, number, action, body).await);
@@ -86,13 +90,10 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
             sleep(long).await;
             Some(carried_out(world, caller, number, action, body).await)
         }
+        // As if the body had changed on its way, and SQS had stored that.
         Kind::NotMd5 => {
-            let mut reply = carried_out(world, caller, number, action, body).await;
-            if let Ok(mut answer) = serde_json::from_slice::<Value>(&reply.body) {
-                answer["MD5OfMessageBody"] = "d41d8cd98f00b204e9800998ecf8427e".into();
-                reply.body = answer.to_string().into_bytes();
-            }
-            Some(reply)
+            let answer = json!({ "MessageId": "other", "MD5OfMessageBody": "d41d8cd98f00b204e9800998ecf8427e" });
+            Some(Reply { status: 200, error: None, body: answer.to_string().into_bytes() })
         }
         Kind::Partly => {
             let mut reply = Vec::new();
@@ -115,7 +116,7 @@ async fn carried_out(world: &World, caller: &Caller, number: u64, action: &str, 
     match world.sqs.call(action, input).await {
         Ok(output) => {
             if let Caller::Ingress(_) = caller {
-                crate::client::stored(world, number);
+                world.ledger().request_stored(world.now(), number);
             }
             Reply { status: 200, error: None, body: output.to_string().into_bytes() }
         }

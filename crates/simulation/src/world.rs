@@ -1,6 +1,6 @@
 //! [`World`]: what all parts of one simulation share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::error::Error;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,6 +16,9 @@ use crate::ledger::Ledger;
 use crate::scenario::Scenario;
 use crate::simulation::chain;
 use crate::trace::Trace;
+
+/// The chance of a fault after a fault of the same call, in percent. Retries hide most faults that come alone.
+const AGAIN_PERCENT: u32 = 50;
 
 /// What a run leaves out of its seed's scenario.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +41,8 @@ pub(crate) struct World {
     ledger: Mutex<Ledger>,
     trace: Mutex<Trace>,
     failure: Mutex<Option<String>>,
+    /// Where and about what the last call had a fault.
+    failed_last: Mutex<HashSet<(Site, u64)>>,
 }
 
 /// A fault that happens now.
@@ -62,6 +67,7 @@ impl World {
             ledger: Mutex::new(ledger),
             trace: Mutex::new(trace),
             failure: Mutex::default(),
+            failed_last: Mutex::default(),
         }
     }
 
@@ -86,14 +92,20 @@ impl World {
 
     /// Decides whether a fault happens.
     pub(crate) fn fault(&self, site: Site, subject: u64) -> Option<Injected> {
-        let percent = self.scenario.rate_percent(site);
-        if percent == 0 || self.now() > self.scenario.faults_until {
+        let now = self.now();
+        let percent = self.scenario.rate_percent(site, now);
+        if percent == 0 || now > self.scenario.faults_until {
             return None;
         }
         let (mut rng, nth) = self.dice.next(site.name(), subject);
+        let mut failed = self.failed_last.lock().unwrap_or_else(PoisonError::into_inner);
+        let percent = if failed.contains(&(site, subject)) { percent.max(AGAIN_PERCENT) } else { percent };
         if rng.u32(0..100) >= percent {
+            failed.remove(&(site, subject));
             return None;
         }
+        failed.insert((site, subject));
+        drop(failed);
         let kind = rng.choice(site.kinds().iter().copied())?;
         let id = FaultId { site, subject, nth };
         if self.only.faults.as_ref().is_some_and(|faults| !faults.contains(&id)) {
