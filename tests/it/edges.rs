@@ -39,6 +39,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lambda-emulator", &["sqs-emulator", "topology"]),
     ("local", &["lambda-emulator", "queue", "sam", "sqs-emulator", "topology"]),
     ("sam", &["yaml"]),
+    // Not shipped, and nothing imports it.
+    ("simulation", &["*"]),
     // Depends on batch and ingress only for their features, so that their dependencies are compiled once.
     (
         "cli",
@@ -85,6 +87,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "crates/queue/src/aws",
             "crates/queue/src/sqs",
             "crates/batch/src/source/sqs",
+            "crates/simulation/src/sdk",
             "crates/sqs-emulator/tests",
         ],
     ),

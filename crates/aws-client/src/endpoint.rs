@@ -38,6 +38,8 @@ impl Endpoint {
             Some(_) => Connections::new(&uri, || environment.tls()),
             None => Err(ConnectionError::Url(url)),
         };
+        #[cfg(feature = "in-process")]
+        let connections = connections.map(|connections| connections.with_dialer(environment.dialer.clone()));
         let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
         let host = uri.host().unwrap_or_default();
         let host = match uri.port_u16().filter(|port| *port != default_port) {

@@ -7,6 +7,8 @@ use aws_credential_types::Credentials;
 use rustls::ClientConfig;
 
 use crate::ATTEMPT_TIMEOUT;
+#[cfg(feature = "in-process")]
+use crate::http_client::Dialer;
 use crate::http_client::tls_config;
 
 /// An AWS service. All but S3 speak AWS JSON.
@@ -74,6 +76,8 @@ pub struct AwsEnvironment {
     endpoints: [Option<String>; Service::ALL.len()],
     pub(crate) attempt_timeout: Duration,
     tls: Arc<OnceLock<Result<Arc<ClientConfig>, rustls::Error>>>,
+    #[cfg(feature = "in-process")]
+    pub(crate) dialer: Option<Dialer>,
 }
 
 impl AwsEnvironment {
@@ -107,7 +111,17 @@ impl AwsEnvironment {
             endpoints,
             attempt_timeout: ATTEMPT_TIMEOUT,
             tls: Arc::default(),
+            #[cfg(feature = "in-process")]
+            dialer: None,
         })
+    }
+
+    /// Connects to a peer in the same process in place of the endpoints.
+    #[cfg(feature = "in-process")]
+    #[must_use]
+    pub fn with_dialer(mut self, dialer: Dialer) -> Self {
+        self.dialer = Some(dialer);
+        self
     }
 
     /// Sets the longest attempt of a call, connection and answer included.

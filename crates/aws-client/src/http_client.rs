@@ -20,10 +20,14 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
+#[cfg(feature = "in-process")]
+mod in_process;
 mod trust_roots;
 
 pub use rustls::{ClientConfig, Error as TlsError};
 
+#[cfg(feature = "in-process")]
+pub use self::in_process::Dialer;
 pub use self::trust_roots::trust_roots;
 
 /// Longest wait for a connection, TLS included. Within a Region it takes milliseconds; longer means lost packets.
@@ -41,6 +45,9 @@ pub struct Connections {
     tls: Option<(TlsConnector, ServerName<'static>)>,
     /// Free connections and since when, the latest last.
     free: Mutex<Vec<(Sender, Instant)>>,
+    /// Opens the streams, in place of TCP.
+    #[cfg(feature = "in-process")]
+    dialer: Option<Dialer>,
 }
 
 /// A connection that could not be opened, or broke during a request.
@@ -84,7 +91,21 @@ impl Connections {
             None
         };
         let port = url.port_u16().unwrap_or(if is_https { 443 } else { 80 });
-        Ok(Self { host, port, tls, free: Mutex::default() })
+        Ok(Self {
+            host,
+            port,
+            tls,
+            free: Mutex::default(),
+            #[cfg(feature = "in-process")]
+            dialer: None,
+        })
+    }
+
+    /// Sets what opens the streams of connections, in place of TCP and TLS.
+    #[cfg(feature = "in-process")]
+    pub(crate) fn with_dialer(mut self, dialer: Option<Dialer>) -> Self {
+        self.dialer = dialer;
+        self
     }
 
     /// Sends a request and returns the answer, whose body is still to be read. `is_sending` is set as long as the
@@ -129,6 +150,10 @@ impl Connections {
 
     async fn connect(&self) -> Result<Sender, ConnectionError> {
         let failed = |source| ConnectionError::Connect { endpoint: format!("{}:{}", self.host, self.port), source };
+        #[cfg(feature = "in-process")]
+        if let Some(dialer) = &self.dialer {
+            return Ok(start(dialer.dial().map_err(failed)?).await?);
+        }
         let opened = timeout(CONNECT_TIMEOUT, async {
             let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
             stream.set_nodelay(true)?;

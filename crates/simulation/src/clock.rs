@@ -1,0 +1,103 @@
+//! Virtual wall and monotonic clocks: while a thread simulates, `SystemTime::now` and `Instant::now` follow tokio's
+//! paused clock on it.
+//!
+//! The product reads the wall clock where a user would, and is simulated unmodified. So the function of the C library
+//! below these calls, `clock_gettime`, is replaced in programs that link this crate, as madsim does
+//! (<https://github.com/madsim-rs/madsim>). Other threads, and this one outside of a simulation, get the time of the
+//! system.
+
+#![expect(unsafe_code, reason = "replaces a function of the C library")]
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use nix::libc::{self, CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME, c_int, c_long, clockid_t, time_t, timespec};
+use tokio::time::Instant;
+
+/// The wall clock at the start of every simulation, in seconds since 1970: 2026-01-01T00:00:00Z.
+pub(crate) const START_UNIX_S: u64 = 1_767_225_600;
+
+/// The monotonic clock at the start of every simulation, in seconds.
+const START_MONOTONIC_S: u64 = 1_000_000;
+
+thread_local! {
+    /// The start of the simulation that runs on this thread.
+    static STARTED: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// The virtual clocks of this thread, until it is dropped.
+pub(crate) struct VirtualClock(());
+
+impl VirtualClock {
+    /// Starts the clocks. Tokio's clock must be paused.
+    pub(crate) fn start() -> Self {
+        STARTED.set(Some(Instant::now()));
+        Self(())
+    }
+}
+
+impl Drop for VirtualClock {
+    fn drop(&mut self) {
+        STARTED.set(None);
+    }
+}
+
+/// Returns the time since the start of the simulation on this thread.
+fn elapsed() -> Option<Duration> {
+    // Taken meanwhile, because tokio itself asks the system if its clock is not paused.
+    let started = STARTED.try_with(Cell::take).ok().flatten()?;
+    let elapsed = started.elapsed();
+    STARTED.set(Some(started));
+    Some(elapsed)
+}
+
+/// Replaces the function of the C library.
+///
+/// # Safety
+/// As of that function: `out` is null or points to a `timespec`.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn clock_gettime(clock: clockid_t, out: *mut timespec) -> c_int {
+    let start_s = match clock {
+        CLOCK_REALTIME => Some(START_UNIX_S),
+        CLOCK_MONOTONIC | CLOCK_BOOTTIME => Some(START_MONOTONIC_S),
+        _ => None,
+    };
+    if let Some(start_s) = start_s
+        && !out.is_null()
+        && let Some(elapsed) = elapsed()
+    {
+        let now = Duration::from_secs(start_s) + elapsed;
+        let time = timespec {
+            tv_sec: time_t::try_from(now.as_secs()).unwrap_or(time_t::MAX),
+            tv_nsec: c_long::from(now.subsec_nanos().cast_signed()),
+        };
+        // SAFETY: it is not null, and the caller keeps to the rules of the function.
+        unsafe { out.write(time) };
+        return 0;
+    }
+    // SAFETY: the arguments are those of the caller.
+    let result = unsafe { libc::syscall(libc::SYS_clock_gettime, clock, out) };
+    c_int::try_from(result).unwrap_or(-1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clocks_of_the_standard_library_follow_tokios() {
+        let real = SystemTime::now();
+        let clock = VirtualClock::start();
+        let (wall, monotonic) = (SystemTime::now(), std::time::Instant::now());
+        assert_eq!(wall, SystemTime::UNIX_EPOCH + Duration::from_secs(START_UNIX_S));
+        tokio::time::advance(Duration::from_millis(90_061)).await;
+        assert_eq!(wall.elapsed().unwrap(), Duration::from_millis(90_061));
+        assert_eq!(monotonic.elapsed(), Duration::from_millis(90_061));
+        let beside = std::thread::spawn(SystemTime::now).join().unwrap();
+        assert!(beside >= real && beside < real + Duration::from_secs(60), "{beside:?}");
+        drop(clock);
+        assert!(SystemTime::now() >= beside);
+    }
+}

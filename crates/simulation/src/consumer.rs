@@ -1,0 +1,197 @@
+//! The consumer function: its execution environments, as the event source mapping invokes them.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use lambda_runtime::{Context, LambdaEvent};
+use serde::Deserialize;
+use sluicegate_batch::{AnyStore, Consumer, IdempotencyRule, SdkConfig};
+use sluicegate_lambda_emulator::{Invocation, Invoke};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::BoxError;
+use crate::fault::{Kind, Site};
+use crate::handlers;
+use crate::killable::Killable;
+use crate::message::number_in;
+use crate::sdk;
+use crate::sqs_service::Caller;
+use crate::world::{Injected, World};
+
+/// The function, as the mapping reaches it. Clones share its environments.
+///
+/// The environments are in a task that stays on this thread, because the future of a batch cannot move to another.
+#[derive(Clone)]
+pub(crate) struct ConsumerFunction {
+    world: Arc<World>,
+    invocations: mpsc::UnboundedSender<(Bytes, oneshot::Sender<Invocation>)>,
+}
+
+/// The execution environments of the function.
+struct Environments {
+    world: Arc<World>,
+    sdk_config: SdkConfig,
+    store: Arc<AnyStore>,
+    /// Those that are not in use, the latest last.
+    free: RefCell<Vec<Environment>>,
+}
+
+struct Environment {
+    consumer: Consumer,
+    /// The number of the invocation.
+    invocation: Arc<AtomicU64>,
+}
+
+/// The records of an event, as far as they are read here.
+#[derive(Deserialize)]
+struct Event<'e> {
+    #[serde(borrow, rename = "Records")]
+    records: Vec<Record<'e>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Record<'e> {
+    message_id: Cow<'e, str>,
+    body: Cow<'e, str>,
+}
+
+impl ConsumerFunction {
+    /// Starts the function on this thread.
+    pub(crate) fn start(world: &Arc<World>, sdk_config: SdkConfig, store: AnyStore) -> Self {
+        let (invocations, mut invoked) = mpsc::unbounded_channel::<(Bytes, oneshot::Sender<Invocation>)>();
+        let environments =
+            Environments { world: Arc::clone(world), sdk_config, store: Arc::new(store), free: RefCell::default() };
+        let environments = Rc::new(environments);
+        tokio::task::spawn_local(async move {
+            while let Some((event, ended)) = invoked.recv().await {
+                let environments = Rc::clone(&environments);
+                tokio::task::spawn_local(async move {
+                    // The mapping may have ended.
+                    let _ = ended.send(environments.invoke(event).await);
+                });
+            }
+        });
+        Self { world: Arc::clone(world), invocations }
+    }
+}
+
+impl Invoke for ConsumerFunction {
+    async fn invoke(&self, event: Bytes) -> Invocation {
+        let (ended, end) = oneshot::channel();
+        let invoked = self.invocations.send((event, ended));
+        match end.await {
+            Ok(invocation) if invoked.is_ok() => invocation,
+            _ => {
+                self.world.failed(&*BoxError::from("the function has ended"));
+                killed()
+            }
+        }
+    }
+}
+
+impl Environments {
+    async fn invoke(&self, event: Bytes) -> Invocation {
+        match self.run(event).await {
+            Ok(ended) => ended,
+            Err(error) => {
+                self.world.failed(&*error);
+                killed()
+            }
+        }
+    }
+
+    /// Starts an environment.
+    fn start(&self) -> Result<Environment, BoxError> {
+        let Self { world, sdk_config, store, .. } = self;
+        let scenario = &world.scenario;
+        let invocation = Arc::new(AtomicU64::new(0));
+        let http_client = sdk::http_client(world, &Caller::Consumer(Arc::clone(&invocation)));
+        let mut builder = Consumer::builder()
+            .on("sim.*", handlers::handler(world, &invocation))
+            .sdk_config(sdk_config.to_builder().http_client(http_client).build())
+            .fifo_receive_count_max(scenario.fifo_receive_count_max);
+        if scenario.accepts_raw {
+            builder = builder.on("sqs.message", handlers::handler(world, &invocation));
+        }
+        if scenario.has_store {
+            builder = builder.store(Arc::clone(store)).idempotency_for("*", IdempotencyRule::default());
+        }
+        Ok(Environment { consumer: builder.build()?, invocation })
+    }
+
+    async fn run(&self, event: Bytes) -> Result<Invocation, BoxError> {
+        let world = &self.world;
+        let Event { records } = serde_json::from_slice(&event)?;
+        let batch: Vec<_> = records
+            .iter()
+            .filter_map(|record| Some((number_in(&record.body)?, record.message_id.clone().into_owned())))
+            .collect();
+        let first = batch.first().map_or(0, |(number, _)| u64::from(*number));
+        let numbers: Vec<u32> = batch.iter().map(|(number, _)| *number).collect();
+        let number = world.ledger().invoked(batch);
+        world.record(format_args!("invoke {number} {numbers:?}"));
+        let fault = world.fault(Site::Consumer, first);
+        if fault.is_some() {
+            world.ledger().touch_invocation(number);
+        }
+        let (is_lost, polls) = match fault {
+            Some(Injected { kind: Kind::Throttled, .. }) => return Ok(Invocation::Throttled),
+            Some(Injected { kind: Kind::Killed, mut rng }) => (false, Some(rng.u32(0..60))),
+            Some(_) => (true, None),
+            None => (false, None),
+        };
+        let ended = self.invoke_environment(number, event, polls).await?;
+        let shown = match &ended {
+            Invocation::Response(answer) if !is_lost => {
+                format!("returned {}", answer.windows(16).filter(|part| *part == b"\"itemIdentifier\"").count())
+            }
+            Invocation::Response(_) => "lost".to_owned(),
+            Invocation::FunctionError { .. } => "killed".to_owned(),
+            Invocation::TimedOut => "timed out".to_owned(),
+            Invocation::Throttled => "throttled".to_owned(),
+        };
+        let now = world.now();
+        world.record(format_args!("ended {number} {shown}"));
+        world.ledger().ended(now, &world.scenario, number, &ended);
+        Ok(if is_lost { killed() } else { ended })
+    }
+
+    async fn invoke_environment(&self, number: u64, event: Bytes, polls: Option<u32>) -> Result<Invocation, BoxError> {
+        let world = &self.world;
+        let free = self.free.borrow_mut().pop();
+        let environment = match free {
+            Some(environment) => environment,
+            None => self.start()?,
+        };
+        environment.invocation.store(number, Ordering::Relaxed);
+        let limit = world.scenario.consumer_timeout;
+        let mut context = Context::default();
+        context.request_id = number.to_string();
+        let deadline = SystemTime::now() + limit;
+        context.deadline = u64::try_from(deadline.duration_since(SystemTime::UNIX_EPOCH)?.as_millis())?;
+        let payload = serde_json::from_slice(&event)?;
+        let handling = environment.consumer.handle(LambdaEvent::new(payload, context));
+        let ended = match timeout(limit, Killable::new(handling, polls)).await {
+            Ok(Some(Ok(response))) => Invocation::Response(serde_json::to_vec(&response)?.into()),
+            Ok(Some(Err(error))) => {
+                let payload = serde_json::json!({ "errorMessage": error.to_string() }).to_string().into();
+                Invocation::FunctionError { payload }
+            }
+            Ok(None) => return Ok(killed()),
+            Err(_) => return Ok(Invocation::TimedOut),
+        };
+        self.free.borrow_mut().push(environment);
+        Ok(ended)
+    }
+}
+
+fn killed() -> Invocation {
+    Invocation::FunctionError { payload: Bytes::from_static(b"{\"errorType\":\"Runtime.ExitError\"}") }
+}

@@ -1,0 +1,150 @@
+//! The faults that are injected, where, and their names in a schedule.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A call with an outside, or an invocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Site {
+    /// The ingress sends to the queue. The subject is the message.
+    Send,
+    /// The ingress fetches the secret. The subject is the environment.
+    Secret,
+    /// The ingress is invoked. The subject is the message.
+    Ingress,
+    /// The consumer sends to the dead-letter queue. The subject is the message.
+    DeadLetter,
+    /// The consumer changes visibility timeouts. The subject is the invocation.
+    Visibility,
+    /// The consumer reads the redrive policy. The subject is the invocation.
+    Attributes,
+    /// The mapping receives. The subject is the message that comes first.
+    Receive,
+    /// The mapping deletes. The subject is the message that comes first.
+    Delete,
+    /// The consumer is invoked. The subject is the message that comes first.
+    Consumer,
+    /// A received message becomes visible early. The subject is the message.
+    Early,
+}
+
+impl Site {
+    const ALL: [Self; 10] = [
+        Self::Send,
+        Self::Secret,
+        Self::Ingress,
+        Self::DeadLetter,
+        Self::Visibility,
+        Self::Attributes,
+        Self::Receive,
+        Self::Delete,
+        Self::Consumer,
+        Self::Early,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Secret => "secret",
+            Self::Ingress => "ingress",
+            Self::DeadLetter => "dead-letter",
+            Self::Visibility => "visibility",
+            Self::Attributes => "attributes",
+            Self::Receive => "receive",
+            Self::Delete => "delete",
+            Self::Consumer => "consumer",
+            Self::Early => "early",
+        }
+    }
+
+    /// Returns the faults that are possible here.
+    pub(crate) fn kinds(self) -> &'static [Kind] {
+        use Kind::{
+            CutAfter, CutBefore, Fails, FailsAfter, Killed, Late, LateEffect, NotMd5, Partly, RunsOut, Throttled,
+        };
+        match self {
+            Self::Send | Self::DeadLetter => {
+                &[CutBefore, CutAfter, Fails, FailsAfter, Late, LateEffect, NotMd5, Throttled]
+            }
+            Self::Visibility | Self::Delete => &[CutBefore, CutAfter, Fails, Late, Partly, Throttled],
+            Self::Attributes => &[CutBefore, Fails, Late, Throttled],
+            Self::Receive => &[CutAfter],
+            Self::Secret => &[Fails, Late],
+            Self::Ingress => &[Killed],
+            Self::Consumer => &[Killed, Killed, FailsAfter, Throttled],
+            Self::Early => &[RunsOut],
+        }
+    }
+}
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The connection ends before the call has an effect.
+    CutBefore,
+    /// The connection ends after the effect, before the answer.
+    CutAfter,
+    /// The service answers with an error, without an effect.
+    Fails,
+    /// The service answers with an error after the effect. Of an invocation: its answer is lost.
+    FailsAfter,
+    /// The answer comes after seconds.
+    Late,
+    /// The effect and the answer come after seconds.
+    LateEffect,
+    /// The answer has the MD5 of another body, which was stored in place of the message.
+    NotMd5,
+    /// Some entries of the batch fail.
+    Partly,
+    /// The call is throttled.
+    Throttled,
+    /// The process ends at one of its awaits.
+    Killed,
+    /// The visibility timeout ends at once or after seconds.
+    RunsOut,
+}
+
+/// Names one fault of a seed: the place, the subject, and how often the place had the subject before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct FaultId {
+    pub(crate) site: Site,
+    pub(crate) subject: u64,
+    pub(crate) nth: u32,
+}
+
+impl fmt::Display for FaultId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.site.name(), self.subject, self.nth)
+    }
+}
+
+impl FromStr for FaultId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = || {
+            let mut parts = text.split('/');
+            let name = parts.next()?;
+            let site = Site::ALL.into_iter().find(|site| site.name() == name)?;
+            let id = Self { site, subject: parts.next()?.parse().ok()?, nth: parts.next()?.parse().ok()? };
+            parts.next().is_none().then_some(id)
+        };
+        parsed().ok_or_else(|| format!("{text:?} is not a fault such as send/12/0"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_fault_is_read_back() {
+        for site in Site::ALL {
+            let id = FaultId { site, subject: 12, nth: 3 };
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        for text in ["", "send", "send/1", "send/1/x", "send/1/2/3", "none/1/2"] {
+            assert!(text.parse::<FaultId>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! [`Ledger`]: what happened to each message, and the checks of each [`Property`] against it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use sluicegate_lambda_emulator::Invocation as Ended;
+
+use crate::fault::FaultId;
+use crate::message::Sender;
+use crate::property::Property;
+use crate::scenario::Scenario;
+
+/// Receives of a healthy message on a standard queue that may end without its handler being called.
+const UNTOUCHED_MAX: u32 = 3;
+
+/// What is known of the messages so far.
+pub(crate) struct Ledger {
+    messages: Vec<Entry>,
+    attempts: Vec<Attempt>,
+    invocations: Vec<Invocation>,
+    /// The messages of each group in the order in which SQS stored them.
+    groups: BTreeMap<u32, Vec<u32>>,
+    pub(crate) faults: Vec<FaultId>,
+    pub(crate) violations: Vec<String>,
+    pub(crate) receives: u64,
+}
+
+/// One message.
+#[derive(Default)]
+struct Entry {
+    /// Whether a request or another program has sent it.
+    is_sent: bool,
+    /// The id of the first 202.
+    id: Option<String>,
+    stored: u32,
+    receives: u32,
+    /// Receives that ended with an answer that returned the message.
+    returned: u32,
+    /// Whether a fault has hit a receive of it.
+    is_touched: bool,
+    calls: u32,
+    running: u32,
+    failures: u32,
+    done: u32,
+    /// Whether an invocation that handled it ended well.
+    is_recorded: bool,
+    /// Copies in the dead-letter queue.
+    dead: u32,
+    /// How often one came there.
+    dead_lettered: u32,
+    /// Whether it was moved back to its queue, where it has lost its place.
+    is_redriven: bool,
+    not_before: Option<Duration>,
+}
+
+/// One request.
+struct Attempt {
+    message: u32,
+    is_stored: bool,
+    is_refused: bool,
+}
+
+/// One invocation of the consumer.
+#[derive(Default)]
+struct Invocation {
+    /// The messages with their ids and how often they were in the dead-letter queue before.
+    batch: Vec<(u32, String, u32)>,
+    decisions: Vec<(u32, Decision)>,
+    /// The outcomes in the log, by id.
+    logged: Vec<(String, String)>,
+    is_touched: bool,
+}
+
+/// What a handler decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    Done,
+    Failed,
+    Waits(Duration),
+    Rejected,
+    /// It panicked, or was cancelled.
+    Ended,
+}
+
+/// What the answer to a request says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Conclusion {
+    Accepted { id: String },
+    NotStored,
+    Unknown,
+}
+
+/// The answer of the consumer.
+#[derive(Deserialize)]
+struct BatchResponse {
+    #[serde(rename = "batchItemFailures")]
+    failures: Vec<Failure>,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    #[serde(rename = "itemIdentifier")]
+    id: String,
+}
+
+impl Ledger {
+    pub(crate) fn new(messages: usize) -> Self {
+        Self {
+            messages: std::iter::repeat_with(Entry::default).take(messages).collect(),
+            attempts: Vec::new(),
+            invocations: Vec::new(),
+            groups: BTreeMap::new(),
+            faults: Vec::new(),
+            violations: Vec::new(),
+            receives: 0,
+        }
+    }
+
+    fn violated(&mut self, now: Duration, property: Property, details: &str) {
+        self.violations.push(format!("{property} at {:.3} s: {details}", now.as_secs_f64()));
+    }
+
+    fn entry(&mut self, message: u32) -> &mut Entry {
+        let index = message as usize;
+        if index >= self.messages.len() {
+            self.messages.resize_with(index + 1, Entry::default);
+        }
+        &mut self.messages[index]
+    }
+
+    /// A request starts; returns its number.
+    pub(crate) fn requested(&mut self, message: u32) -> u64 {
+        self.entry(message).is_sent = true;
+        self.attempts.push(Attempt { message, is_stored: false, is_refused: false });
+        self.attempts.len() as u64 - 1
+    }
+
+    /// Another program sends a message.
+    pub(crate) fn sent_by_another(&mut self, message: u32) {
+        self.entry(message).is_sent = true;
+    }
+
+    /// SQS has accepted the message of a request.
+    pub(crate) fn request_stored(&mut self, now: Duration, attempt: u64) {
+        let Some(attempt) = self.attempts.get_mut(usize::try_from(attempt).unwrap_or(usize::MAX)) else { return };
+        attempt.is_stored = true;
+        if attempt.is_refused {
+            let details = format!("message {} was stored after the answer that it was not", attempt.message);
+            self.violated(now, Property::NotStoredIsTrue, &details);
+        }
+    }
+
+    /// A request is answered.
+    pub(crate) fn answered(&mut self, now: Duration, attempt: u64, conclusion: &Conclusion) {
+        let Some(attempt) = self.attempts.get_mut(usize::try_from(attempt).unwrap_or(usize::MAX)) else { return };
+        let (message, is_stored) = (attempt.message, attempt.is_stored);
+        match conclusion {
+            Conclusion::Accepted { id } => {
+                if !is_stored {
+                    self.violated(now, Property::AcceptedIsStored, &format!("message {message}"));
+                }
+                let first = self.entry(message).id.get_or_insert_with(|| id.clone()).clone();
+                if first != *id {
+                    self.violated(now, Property::RepeatsHaveOneId, &format!("message {message}: {first} and {id}"));
+                }
+            }
+            Conclusion::NotStored => {
+                attempt.is_refused = true;
+                if is_stored {
+                    self.violated(now, Property::NotStoredIsTrue, &format!("message {message} was stored"));
+                }
+            }
+            Conclusion::Unknown => {}
+        }
+    }
+
+    /// A request got another answer than one of those.
+    pub(crate) fn answered_otherwise(&mut self, now: Duration, message: u32, answer: &str) {
+        self.violated(now, Property::RequestsAreAnswered, &format!("message {message}: {answer}"));
+    }
+
+    /// A message is on the queue.
+    pub(crate) fn queued(&mut self, now: Duration, message: Option<u32>, group: Option<u32>, body: &str) {
+        let Some(message) = message.filter(|message| self.entry(*message).is_sent) else {
+            return self.invented(now, body);
+        };
+        self.entry(message).stored += 1;
+        if let Some(group) = group {
+            let order = self.groups.entry(group).or_default();
+            if !order.contains(&message) {
+                order.push(message);
+            }
+        }
+    }
+
+    /// A text was received that was not sent.
+    pub(crate) fn invented(&mut self, now: Duration, text: &str) {
+        let start: String = text.chars().take(200).collect();
+        self.violated(now, Property::NothingIsInvented, &start);
+    }
+
+    pub(crate) fn received(&mut self, now: Duration, message: u32) {
+        self.receives += 1;
+        let entry = self.entry(message);
+        entry.receives += 1;
+        let early = entry.not_before.take().filter(|not_before| now < *not_before && !entry.is_touched);
+        // A copy of the same message is another one to SQS.
+        if let Some(not_before) = early.filter(|_| entry.stored == 1) {
+            let details = format!("message {message} was to wait until {:.3} s", not_before.as_secs_f64());
+            self.violated(now, Property::RetriesWait, &details);
+        }
+    }
+
+    pub(crate) fn deleted(&mut self, now: Duration, message: u32) {
+        let entry = self.entry(message);
+        if entry.done == 0 && entry.dead == 0 {
+            self.violated(now, Property::NothingIsLost, &format!("message {message} was deleted"));
+        }
+    }
+
+    pub(crate) fn expired(&mut self, now: Duration, message: u32) {
+        self.violated(now, Property::NothingIsLost, &format!("message {message} expired"));
+    }
+
+    /// SQS has moved a message to the dead-letter queue.
+    pub(crate) fn dead_lettered_by_sqs(&mut self, now: Duration, message: u32, is_calm: bool) {
+        let entry = self.entry(message);
+        entry.dead += 1;
+        entry.dead_lettered += 1;
+        if is_calm || !entry.is_touched {
+            let details = format!("message {message} without a fault, after {} receives", entry.receives);
+            self.violated(now, Property::DeadLettersHaveTheirReason, &details);
+        }
+    }
+
+    /// The consumer has stored a message in the dead-letter queue.
+    pub(crate) fn dead_lettered(&mut self, now: Duration, scenario: &Scenario, message: u32, reason: &str) {
+        let entry = self.entry(message);
+        entry.dead += 1;
+        entry.dead_lettered += 1;
+        let Some(sent) = scenario.messages.get(message as usize) else { return };
+        let is_event = match sent.sender {
+            Sender::Undecodable => false,
+            Sender::Raw => scenario.accepts_raw,
+            Sender::Client | Sender::OtherType => true,
+        };
+        let is_rejected = reason == REJECTION;
+        let receives = reason
+            .strip_prefix("receives exhausted after ")
+            .and_then(|rest| rest.split_once(": "))
+            .and_then(|(receives, _)| receives.parse::<u32>().ok());
+        let is_right = if !is_event {
+            reason.starts_with("undecodable: ")
+        } else if sent.sender == Sender::OtherType {
+            reason == "no handler for type other.type"
+        } else if is_rejected {
+            sent.behaviour == crate::message::Behaviour::Rejects && entry.calls > 0
+        } else {
+            receives.is_some_and(|receives| {
+                let at_least = if scenario.fifo { 1 } else { scenario.receive_count_max };
+                entry.failures > 0 && receives >= at_least
+            })
+        };
+        if !is_right {
+            let details = format!("message {message}, {:?}, {:?}: {reason:?}", sent.sender, sent.behaviour);
+            self.violated(now, Property::DeadLettersHaveTheirReason, &details);
+        }
+    }
+
+    /// A message was moved from the dead-letter queue to its queue.
+    pub(crate) fn redriven(&mut self, message: u32) {
+        let entry = self.entry(message);
+        entry.dead = entry.dead.saturating_sub(1);
+        entry.is_redriven = true;
+        entry.returned = 0;
+        entry.not_before = None;
+    }
+
+    /// A fault has hit a receive of a message.
+    pub(crate) fn touch(&mut self, message: u32) {
+        self.entry(message).is_touched = true;
+    }
+
+    /// A fault has hit an invocation.
+    pub(crate) fn touch_invocation(&mut self, invocation: u64) {
+        let Some(invocation) = self.invocations.get_mut(index(invocation)) else { return };
+        invocation.is_touched = true;
+        let batch: Vec<u32> = invocation.batch.iter().map(|(message, ..)| *message).collect();
+        for message in batch {
+            self.touch(message);
+        }
+    }
+
+    /// The consumer is invoked with these messages and their ids; returns the number of the invocation.
+    pub(crate) fn invoked(&mut self, batch: Vec<(u32, String)>) -> u64 {
+        let batch = batch.into_iter().map(|(message, id)| (message, id, self.entry(message).dead_lettered)).collect();
+        self.invocations.push(Invocation { batch, ..Invocation::default() });
+        self.invocations.len() as u64 - 1
+    }
+
+    /// A handler is called; returns how often it was before.
+    pub(crate) fn called(&mut self, now: Duration, has_store: bool, message: u32) -> u32 {
+        let entry = self.entry(message);
+        let calls = entry.calls;
+        entry.calls += 1;
+        entry.running += 1;
+        if has_store && (entry.running > 1 || entry.is_recorded) {
+            let details = format!("message {message} is handled again, after it was recorded: {}", entry.is_recorded);
+            self.violated(now, Property::StoredEffectsHappenOnce, &details);
+        }
+        calls
+    }
+
+    pub(crate) fn payload_differs(&mut self, now: Duration, message: u32) {
+        self.violated(now, Property::PayloadsAreIntact, &format!("message {message}"));
+    }
+
+    /// A handler has ended.
+    pub(crate) fn decided(
+        &mut self,
+        now: Duration,
+        invocation: u64,
+        message: u32,
+        group: Option<u32>,
+        decision: Decision,
+    ) {
+        let entry = self.entry(message);
+        entry.running = entry.running.saturating_sub(1);
+        match decision {
+            Decision::Done => entry.done += 1,
+            Decision::Failed | Decision::Waits(_) | Decision::Ended => entry.failures += 1,
+            Decision::Rejected => {}
+        }
+        let is_first = decision == Decision::Done && entry.done == 1 && !entry.is_redriven;
+        if let Some(invocation) = self.invocations.get_mut(index(invocation)) {
+            invocation.decisions.push((message, decision));
+        }
+        let Some(order) = group.filter(|_| is_first).and_then(|group| self.groups.get(&group)) else { return };
+        let earlier = order.iter().take_while(|other| **other != message);
+        let is_open = |other: &u32| {
+            let entry = self.messages.get(*other as usize);
+            entry.is_some_and(|entry| entry.done == 0 && entry.dead == 0 && !entry.is_redriven)
+        };
+        if let Some(waiting) = earlier.copied().find(is_open) {
+            let details = format!("message {message} was handled before message {waiting}");
+            self.violated(now, Property::GroupsAreInOrder, &details);
+        }
+    }
+
+    /// The consumer has logged the outcome of a delivery.
+    pub(crate) fn logged(&mut self, invocation: u64, broker_id: &str, outcome: &str) {
+        if let Some(invocation) = self.invocations.get_mut(index(invocation)) {
+            invocation.logged.push((broker_id.to_owned(), outcome.to_owned()));
+        }
+    }
+
+    /// An invocation has ended.
+    pub(crate) fn ended(&mut self, now: Duration, scenario: &Scenario, number: u64, ended: &Ended) {
+        let Some(invocation) = self.invocations.get_mut(index(number)) else { return };
+        // What it was for is known now; its memory is freed.
+        let Invocation { batch, decisions, logged, is_touched } = std::mem::take(invocation);
+        let answer = match ended {
+            Ended::Response(answer) => answer,
+            Ended::TimedOut => {
+                return self.violated(now, Property::InvocationsEndInTime, &format!("invocation {number}"));
+            }
+            Ended::FunctionError { .. } | Ended::Throttled => return,
+        };
+        let Ok(BatchResponse { failures }) = serde_json::from_slice(answer) else {
+            let answer = String::from_utf8_lossy(answer).into_owned();
+            return self.violated(now, Property::EachDeliveryIsSettledOnce, &format!("answered {answer}"));
+        };
+        let mut returned: Vec<&str> = failures.iter().map(|failure| failure.id.as_str()).collect();
+        returned.sort_unstable();
+        // A message may be in its batch twice, if its visibility timeout ended meanwhile.
+        let count = |id: &str| batch.iter().filter(|(_, other, _)| other == id).count();
+        let is_wrong = |ids: &[&str]| ids.first().is_some_and(|id| ids.len() > count(id));
+        if let Some(ids) = returned.chunk_by(|a, b| a == b).find(|ids| is_wrong(ids)) {
+            let details = format!("invocation {number} returned {ids:?}");
+            self.violated(now, Property::EachDeliveryIsSettledOnce, &details);
+        }
+        for (message, id, dead_before) in &batch {
+            let is_returned = returned.binary_search(&id.as_str()).is_ok();
+            let is_done = decisions.contains(&(*message, Decision::Done));
+            let copies = batch.iter().filter(|(other, ..)| other == message).count();
+            let waits = decisions.iter().find_map(|(other, decision)| match decision {
+                Decision::Waits(delay) if other == message => Some(*delay),
+                _ => None,
+            });
+            let entry = self.entry(*message);
+            let is_settled = is_done || entry.dead_lettered > *dead_before || (scenario.has_store && entry.done > 0);
+            let is_healthy =
+                scenario.messages.get(*message as usize).is_some_and(|m| m.is_healthy(scenario.accepts_raw));
+            entry.is_recorded |= is_done && !is_returned;
+            entry.returned += u32::from(is_returned && !entry.is_touched);
+            entry.not_before = waits.filter(|_| is_returned).map(|delay| now + delay);
+            let returns = entry.returned;
+            let is_open = is_healthy && entry.done == 0;
+            if !is_returned && !is_settled {
+                let details = format!("invocation {number}: message {message} was neither handled nor returned");
+                self.violated(now, Property::EachDeliveryIsSettledOnce, &details);
+            }
+            if is_returned && is_done && copies == 1 {
+                let details = format!("invocation {number}: message {message} was handled and returned");
+                self.violated(now, Property::EachDeliveryIsSettledOnce, &details);
+            }
+            let bound = if scenario.fifo { scenario.receive_count_max } else { UNTOUCHED_MAX };
+            if is_open && returns > bound {
+                let details = format!("message {message} was returned {returns} times without being handled");
+                self.violated(now, Property::HealthyMessagesAreHandled, &details);
+            }
+        }
+        let is_return = |outcome: &str| matches!(outcome, "retry" | "returned" | "reject_failed");
+        let mut logged_returns: Vec<&str> =
+            logged.iter().filter(|(_, outcome)| is_return(outcome)).map(|(id, _)| id.as_str()).collect();
+        logged_returns.sort_unstable();
+        if logged.len() != batch.len() || logged_returns != returned {
+            let details =
+                format!("invocation {number}: {} messages, {returned:?} returned, logged {logged:?}", batch.len());
+            self.violated(now, Property::LogsAddUp, &details);
+        }
+        if is_touched {
+            for (message, ..) in &batch {
+                self.touch(*message);
+            }
+        }
+    }
+
+    /// The simulation has ended. `left` messages are on the queue.
+    pub(crate) fn finished(&mut self, now: Duration, left: u64) {
+        if left > 0 {
+            self.violated(now, Property::EverythingDrains, &format!("{left} messages are left"));
+            return;
+        }
+        let is_lost = |entry: &Entry| (entry.id.is_some() || entry.stored > 0) && entry.done == 0 && entry.dead == 0;
+        let lost: Vec<usize> =
+            self.messages.iter().enumerate().filter(|(_, entry)| is_lost(entry)).map(|(number, _)| number).collect();
+        if !lost.is_empty() {
+            self.violated(now, Property::NothingIsLost, &format!("messages {lost:?} are gone"));
+        }
+    }
+
+    /// Returns how many messages were stored, handled and dead-lettered.
+    pub(crate) fn totals(&self) -> (u64, u64, u64) {
+        let count = |is: fn(&Entry) -> bool| self.messages.iter().filter(|entry| is(entry)).count() as u64;
+        (count(|entry| entry.stored > 0), count(|entry| entry.done > 0), count(|entry| entry.dead > 0))
+    }
+}
+
+/// The reason of a handler that rejects.
+pub(crate) const REJECTION: &str = "simulated rejection";
+
+fn index(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! What the ledger reports, and what it does not: a property and the steps that violate it.
+
+use super::*;
+use crate::dice::Dice;
+use crate::message::Behaviour;
+
+const NOW: Duration = Duration::from_secs(1);
+
+fn scenario() -> Scenario {
+    let mut scenario = Scenario::new(&Dice::new(1), 4);
+    scenario.fifo = false;
+    scenario.has_store = false;
+    scenario.receive_count_max = 3;
+    for message in &mut scenario.messages {
+        message.sender = Sender::Client;
+        message.behaviour = Behaviour::Succeeds { after_ms: 0 };
+        message.group = 0;
+    }
+    scenario.messages[1].behaviour = Behaviour::Poison;
+    scenario.messages[2].behaviour = Behaviour::Rejects;
+    scenario
+}
+
+fn check(expected: &[Property], steps: impl Fn(&mut Ledger, &mut Scenario)) {
+    let (mut ledger, mut scenario) = (Ledger::new(4), scenario());
+    steps(&mut ledger, &mut scenario);
+    let found: Vec<_> = ledger.violations.iter().filter_map(|text| text.split(' ').next()).collect();
+    let expected: Vec<_> = expected.iter().map(ToString::to_string).collect();
+    assert_eq!(found, expected, "{:?}", ledger.violations);
+}
+
+fn accepted(id: &str) -> Conclusion {
+    Conclusion::Accepted { id: id.to_owned() }
+}
+
+fn answer(returned: &[&str]) -> Ended {
+    let failures: Vec<_> = returned.iter().map(|id| serde_json::json!({ "itemIdentifier": id })).collect();
+    Ended::Response(serde_json::json!({ "batchItemFailures": failures }).to_string().into())
+}
+
+/// Puts messages on the queue, each once.
+fn store(ledger: &mut Ledger, messages: &[u32]) {
+    for message in messages {
+        ledger.sent_by_another(*message);
+        ledger.queued(NOW, Some(*message), Some(0), "");
+    }
+}
+
+/// Invokes the consumer with a message that its handler decides on.
+fn invoke(
+    ledger: &mut Ledger,
+    scenario: &Scenario,
+    message: u32,
+    decision: Decision,
+    returned: &[&str],
+    outcome: &str,
+) {
+    ledger.received(NOW, message);
+    let number = ledger.invoked(vec![(message, "a".to_owned())]);
+    ledger.called(NOW, scenario.has_store, message);
+    ledger.decided(NOW, number, message, Some(0), decision);
+    ledger.logged(number, "a", outcome);
+    ledger.ended(NOW, scenario, number, &answer(returned));
+}
+
+#[test]
+fn a_simulation_without_faults_violates_nothing() {
+    check(&[], |ledger, scenario| {
+        let request = ledger.requested(0);
+        ledger.queued(NOW, Some(0), Some(0), "");
+        ledger.request_stored(NOW, request);
+        ledger.answered(NOW, request, &accepted("a"));
+        let repeat = ledger.requested(0);
+        ledger.request_stored(NOW, repeat);
+        ledger.answered(NOW, repeat, &accepted("a"));
+        invoke(ledger, scenario, 0, Decision::Done, &[], "done");
+        ledger.deleted(NOW, 0);
+        ledger.finished(NOW, 0);
+    });
+}
+
+#[test]
+fn the_answers_to_requests_are_checked() {
+    check(&[Property::AcceptedIsStored], |ledger, _| {
+        let request = ledger.requested(0);
+        ledger.answered(NOW, request, &accepted("a"));
+    });
+    check(&[Property::NotStoredIsTrue], |ledger, _| {
+        let request = ledger.requested(0);
+        ledger.request_stored(NOW, request);
+        ledger.answered(NOW, request, &Conclusion::NotStored);
+    });
+    check(&[Property::NotStoredIsTrue], |ledger, _| {
+        let request = ledger.requested(0);
+        ledger.answered(NOW, request, &Conclusion::NotStored);
+        ledger.request_stored(NOW, request);
+    });
+    check(&[], |ledger, _| {
+        let request = ledger.requested(0);
+        ledger.answered(NOW, request, &Conclusion::Unknown);
+        ledger.request_stored(NOW, request);
+    });
+    check(&[Property::RepeatsHaveOneId], |ledger, _| {
+        for id in ["a", "b"] {
+            let request = ledger.requested(0);
+            ledger.request_stored(NOW, request);
+            ledger.answered(NOW, request, &accepted(id));
+        }
+    });
+    check(&[Property::RequestsAreAnswered], |ledger, _| ledger.answered_otherwise(NOW, 0, "500"));
+}
+
+#[test]
+fn what_leaves_the_queue_and_what_is_on_it_is_checked() {
+    check(&[Property::NothingIsInvented], |ledger, _| ledger.queued(NOW, Some(0), None, "body"));
+    check(&[Property::NothingIsInvented], |ledger, _| ledger.queued(NOW, None, None, "body"));
+    check(&[Property::NothingIsLost], |ledger, _| {
+        store(ledger, &[0]);
+        ledger.deleted(NOW, 0);
+    });
+    check(&[Property::NothingIsLost], |ledger, _| ledger.expired(NOW, 0));
+    check(&[Property::NothingIsLost], |ledger, _| {
+        store(ledger, &[0]);
+        ledger.finished(NOW, 0);
+    });
+    check(&[Property::EverythingDrains], |ledger, _| ledger.finished(NOW, 1));
+    check(&[Property::PayloadsAreIntact], |ledger, _| ledger.payload_differs(NOW, 0));
+}
+
+#[test]
+fn dead_letters_are_checked() {
+    let exhausted = "receives exhausted after 3: simulated failure";
+    let fails = |ledger: &mut Ledger, scenario: &Scenario, message| {
+        invoke(ledger, scenario, message, Decision::Failed, &["a"], "retry");
+    };
+    check(&[], |ledger, scenario| {
+        fails(ledger, scenario, 1);
+        ledger.dead_lettered(NOW, scenario, 1, exhausted);
+        fails(ledger, scenario, 2);
+        ledger.dead_lettered(NOW, scenario, 2, REJECTION);
+    });
+    for (message, reason) in [
+        (0, exhausted),
+        (0, REJECTION),
+        (1, REJECTION),
+        (1, ""),
+        (1, "receives exhausted after 2: simulated failure"),
+        (2, "undecodable: x"),
+    ] {
+        check(&[Property::DeadLettersHaveTheirReason], |ledger, scenario| {
+            if message != 0 {
+                fails(ledger, scenario, message);
+            }
+            ledger.dead_lettered(NOW, scenario, message, reason);
+        });
+    }
+    check(&[Property::DeadLettersHaveTheirReason], |ledger, _| ledger.dead_lettered_by_sqs(NOW, 1, false));
+    check(&[], |ledger, _| {
+        ledger.touch(1);
+        ledger.dead_lettered_by_sqs(NOW, 1, false);
+    });
+}
+
+#[test]
+fn settlements_are_checked() {
+    use Property::{EachDeliveryIsSettledOnce, HealthyMessagesAreHandled, InvocationsEndInTime, LogsAddUp};
+    check(&[EachDeliveryIsSettledOnce], |ledger, scenario| {
+        invoke(ledger, scenario, 1, Decision::Failed, &[], "done");
+    });
+    check(&[EachDeliveryIsSettledOnce], |ledger, scenario| {
+        invoke(ledger, scenario, 0, Decision::Done, &["a"], "retry");
+    });
+    check(&[EachDeliveryIsSettledOnce, LogsAddUp], |ledger, scenario| {
+        invoke(ledger, scenario, 1, Decision::Failed, &["a", "a"], "retry");
+    });
+    check(&[EachDeliveryIsSettledOnce, LogsAddUp], |ledger, scenario| {
+        invoke(ledger, scenario, 1, Decision::Failed, &["a", "b"], "retry");
+    });
+    check(&[LogsAddUp], |ledger, scenario| invoke(ledger, scenario, 1, Decision::Failed, &["a"], "done"));
+    check(&[HealthyMessagesAreHandled], |ledger, scenario| {
+        for _ in 0..4 {
+            let number = ledger.invoked(vec![(0, "a".to_owned())]);
+            ledger.logged(number, "a", "returned");
+            ledger.ended(NOW, scenario, number, &answer(&["a"]));
+        }
+    });
+    check(&[InvocationsEndInTime], |ledger, scenario| {
+        let number = ledger.invoked(Vec::new());
+        ledger.ended(NOW, scenario, number, &Ended::TimedOut);
+    });
+}
+
+#[test]
+fn order_delays_and_effects_are_checked() {
+    check(&[Property::GroupsAreInOrder], |ledger, scenario| {
+        store(ledger, &[0, 3]);
+        invoke(ledger, scenario, 3, Decision::Done, &[], "done");
+    });
+    check(&[], |ledger, scenario| {
+        store(ledger, &[0, 3]);
+        ledger.redriven(3);
+        invoke(ledger, scenario, 3, Decision::Done, &[], "done");
+    });
+    let waits = Decision::Waits(Duration::from_secs(60));
+    check(&[Property::RetriesWait], |ledger, scenario| {
+        store(ledger, &[0]);
+        invoke(ledger, scenario, 0, waits, &["a"], "retry");
+        ledger.received(NOW + Duration::from_secs(59), 0);
+    });
+    check(&[], |ledger, scenario| {
+        store(ledger, &[0]);
+        invoke(ledger, scenario, 0, waits, &["a"], "retry");
+        ledger.received(NOW + Duration::from_secs(60), 0);
+    });
+    check(&[Property::StoredEffectsHappenOnce], |ledger, scenario| {
+        scenario.has_store = true;
+        invoke(ledger, scenario, 0, Decision::Done, &[], "done");
+        ledger.called(NOW, true, 0);
+    });
+    check(&[Property::StoredEffectsHappenOnce], |ledger, _| {
+        ledger.called(NOW, true, 0);
+        ledger.called(NOW, true, 0);
+    });
+}

@@ -1,0 +1,43 @@
+//! Simulates the whole path under faults: clients, ingress, SQS, event source mapping, consumer and handlers, in one
+//! process on one thread and virtual time. One seed decides everything.
+//!
+//! The ingress and consumer are the libraries that functions are made of, unmodified: requests are events of API
+//! Gateway, the ingress speaks HTTP to SQS on streams in memory, the mapping is the one of `cargo local`, and the consumer
+//! calls SQS through the SDK. Only the network, the processes and the time are simulated. docs/proof.md says what is
+//! checked.
+//!
+//! The simulation needs Linux, where it replaces the clocks of the process: `clock.rs`.
+
+#![cfg(target_os = "linux")]
+
+mod client;
+mod clock;
+mod consumer;
+mod dice;
+mod fault;
+mod handlers;
+mod http_server;
+mod killable;
+mod ledger;
+mod log;
+mod message;
+mod polled_sqs;
+mod property;
+mod scenario;
+mod sdk;
+mod shrink;
+mod simulation;
+mod sqs_service;
+mod trace;
+mod world;
+
+pub use shrink::{Shrunk, shrink};
+pub use simulation::{Run, Settings, run};
+
+/// An error of the simulation itself.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Returns the properties that every simulation checks, by name and in words.
+pub fn properties() -> impl Iterator<Item = (String, &'static str)> {
+    property::Property::ALL.into_iter().map(|property| (property.to_string(), property.words()))
+}

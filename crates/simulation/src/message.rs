@@ -1,0 +1,146 @@
+//! [`Message`]: one message of the workload: who sends it, what it is, and what its handler does.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::dice::Dice;
+
+/// Starts the number of a message in its body.
+const MARK: &str = "sim#";
+
+/// Digits of the number of a message.
+const DIGITS: usize = 8;
+
+/// The ordering groups. Their sizes are skewed: the first has about a third of all messages.
+const GROUPS: u32 = 24;
+
+/// A payload that is larger than most, in bytes.
+const LARGE_BYTES: usize = 900_000;
+
+/// A message of the workload.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) number: u32,
+    pub(crate) at: Duration,
+    pub(crate) group: u32,
+    pub(crate) sender: Sender,
+    pub(crate) behaviour: Behaviour,
+    /// The message whose idempotency key the request has: its own, or another one's with another payload.
+    pub(crate) key_of: u32,
+    /// When the client sends the same request again, after it was accepted.
+    pub(crate) repeated_after: Option<Duration>,
+    padding_bytes: usize,
+}
+
+/// Where a message comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// A client, by the ingress.
+    Client,
+    /// Another program, as an event of a type without a handler.
+    OtherType,
+    /// Another program, as a text.
+    Raw,
+    /// Another program, as an event that is not valid.
+    Undecodable,
+}
+
+/// What the handler of a message does when it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behaviour {
+    /// Succeeds after milliseconds.
+    Succeeds { after_ms: u64 },
+    /// Fails some times, and then succeeds.
+    FailsFirst { times: u32 },
+    /// Fails always.
+    Poison,
+    /// Rejects.
+    Rejects,
+    /// Panics some times, and then succeeds.
+    Panics { times: u32 },
+    /// Asks once for a retry after seconds.
+    Waits { delay_s: u64 },
+    /// Does not return before it is cancelled, once.
+    Hangs,
+}
+
+impl Message {
+    /// Returns a message of a workload that lasts for `workload`, with a pause of `idle` in the middle.
+    pub(crate) fn new(dice: &Dice, number: u32, count: u32, workload: Duration, idle: Duration) -> Self {
+        let mut rng = dice.about("message", u64::from(number));
+        let sender = match rng.u32(0..100) {
+            0 => Sender::OtherType,
+            1 => Sender::Raw,
+            2 => Sender::Undecodable,
+            _ => Sender::Client,
+        };
+        Self {
+            number,
+            at: workload.mul_f64(f64::from(number) / f64::from(count.max(1)))
+                + if number > count / 2 { idle } else { Duration::ZERO },
+            group: (0..GROUPS).find(|_| rng.u32(0..3) == 0).unwrap_or(GROUPS),
+            sender,
+            behaviour: Behaviour::new(&mut rng),
+            key_of: if number > 0 && rng.u32(0..50) == 0 { rng.u32(0..number) } else { number },
+            repeated_after: (rng.u32(0..20) == 0).then(|| Duration::from_millis(rng.u64(0..20_000))),
+            padding_bytes: match rng.u32(0..1_000) {
+                0 => LARGE_BYTES,
+                1..30 => rng.usize(1_000..50_000),
+                _ => rng.usize(0..200),
+            },
+        }
+    }
+
+    /// Returns the payload.
+    pub(crate) fn payload(&self) -> String {
+        let Self { number, group, .. } = self;
+        let padding = "x".repeat(self.padding_bytes);
+        format!(r#"{{"n":"{MARK}{number:0DIGITS$}","group":"g{group}","padding":"{padding}"}}"#)
+    }
+
+    /// Returns the body of a message that is not an event.
+    pub(crate) fn raw(&self) -> String {
+        format!("raw {}", self.payload())
+    }
+
+    /// Returns whether each call of the handler succeeds, and the message reaches one.
+    pub(crate) fn is_healthy(&self, accepts_raw: bool) -> bool {
+        let reaches_a_handler = self.sender == Sender::Client || (self.sender == Sender::Raw && accepts_raw);
+        reaches_a_handler && matches!(self.behaviour, Behaviour::Succeeds { .. })
+    }
+}
+
+impl Behaviour {
+    fn new(rng: &mut Rng) -> Self {
+        match rng.u32(0..100) {
+            0..2 => Self::FailsFirst { times: rng.u32(1..4) },
+            2..4 => Self::Poison,
+            4..6 => Self::Rejects,
+            6..8 => Self::Panics { times: rng.u32(1..8) },
+            8..10 => Self::Waits { delay_s: rng.u64(0..120) },
+            10 => Self::Hangs,
+            11..14 => Self::Succeeds { after_ms: rng.u64(1_000..8_000) },
+            14..40 => Self::Succeeds { after_ms: rng.u64(1..50) },
+            _ => Self::Succeeds { after_ms: 0 },
+        }
+    }
+}
+
+/// Returns the number of the message that a text has, or is about.
+pub(crate) fn number_in(text: &str) -> Option<u32> {
+    let (_, rest) = text.split_once(MARK)?;
+    rest.get(..DIGITS)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_a_message_is_found_in_its_payload() {
+        let message = Message::new(&Dice::new(7), 42, 100, Duration::from_secs(60), Duration::ZERO);
+        assert_eq!(number_in(&message.payload()), Some(42));
+        assert_eq!(number_in("sim#1"), None);
+    }
+}

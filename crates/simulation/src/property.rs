@@ -1,0 +1,99 @@
+//! [`Property`]: what must hold in every simulation, in words. `ledger.rs` has the code of each.
+
+use std::fmt;
+
+/// A promise of the product, as far as a simulation can check it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Property {
+    AcceptedIsStored,
+    NotStoredIsTrue,
+    RepeatsHaveOneId,
+    RequestsAreAnswered,
+    NothingIsLost,
+    NothingIsInvented,
+    PayloadsAreIntact,
+    DeadLettersHaveTheirReason,
+    HealthyMessagesAreHandled,
+    GroupsAreInOrder,
+    EachDeliveryIsSettledOnce,
+    RetriesWait,
+    StoredEffectsHappenOnce,
+    InvocationsEndInTime,
+    LogsAddUp,
+    EverythingDrains,
+}
+
+impl Property {
+    pub(crate) const ALL: [Self; 16] = [
+        Self::AcceptedIsStored,
+        Self::NotStoredIsTrue,
+        Self::RepeatsHaveOneId,
+        Self::RequestsAreAnswered,
+        Self::NothingIsLost,
+        Self::NothingIsInvented,
+        Self::PayloadsAreIntact,
+        Self::DeadLettersHaveTheirReason,
+        Self::HealthyMessagesAreHandled,
+        Self::GroupsAreInOrder,
+        Self::EachDeliveryIsSettledOnce,
+        Self::RetriesWait,
+        Self::StoredEffectsHappenOnce,
+        Self::InvocationsEndInTime,
+        Self::LogsAddUp,
+        Self::EverythingDrains,
+    ];
+
+    /// Returns the property as a sentence.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::AcceptedIsStored => "SQS has stored the message of a request before the request is answered 202.",
+            Self::NotStoredIsTrue => {
+                "A request whose answer has neither 202 nor an id did not store its message, then or later."
+            }
+            Self::RepeatsHaveOneId => "Every 202 for the same request has the same id.",
+            Self::RequestsAreAnswered => {
+                "Every request is answered before its timeout, and a valid one with 202 or 503 only."
+            }
+            Self::NothingIsLost => {
+                "A message leaves the queue only after it was handled or is in the dead-letter queue."
+            }
+            Self::NothingIsInvented => "Only messages that were sent and not refused are on the queue.",
+            Self::PayloadsAreIntact => "A handler receives the payload byte for byte.",
+            Self::DeadLettersHaveTheirReason => {
+                "A dead letter was rejected by its handler, failed the last of its receives, has no handler or is not an \
+                 event, and its reason says which. SQS itself dead-letters only what lost a receive to a fault."
+            }
+            Self::HealthyMessagesAreHandled => {
+                "A message whose handler succeeds is handled within a bound of receives that were not lost to a fault: \
+                 3 on a standard queue, the batch size times the receives of a failing message plus 10 on a FIFO queue."
+            }
+            Self::GroupsAreInOrder => {
+                "On a FIFO queue, no message is handled before each earlier one of its group was handled or is in the \
+                 dead-letter queue."
+            }
+            Self::EachDeliveryIsSettledOnce => {
+                "The answer of an invocation returns each message that was not handled or dead-lettered, and no other, \
+                 once."
+            }
+            Self::RetriesWait => {
+                "After a retry with a delay, the message is not received before, unless a fault hit it."
+            }
+            Self::StoredEffectsHappenOnce => {
+                "With an idempotency rule, a message has one handler at a time, and none after an invocation that \
+                 handled it and ended well."
+            }
+            Self::InvocationsEndInTime => "An invocation of the consumer ends before the timeout of the function.",
+            Self::LogsAddUp => {
+                "An invocation that ends well logs one outcome for each message, and those that the answer returns are \
+                 those with the outcomes retry, returned and reject_failed."
+            }
+            Self::EverythingDrains => "Four hours after the last fault and the last request, the queue is empty.",
+        }
+    }
+}
+
+impl fmt::Display for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}

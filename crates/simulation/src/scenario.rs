@@ -1,0 +1,129 @@
+//! [`Scenario`]: the configuration and the workload of a simulation, made of its seed.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::dice::Dice;
+use crate::fault::Site;
+use crate::message::Message;
+
+/// Until when clients send.
+const WORKLOAD: Duration = Duration::from_secs(120);
+
+/// How long faults go on after the last request, at most.
+const FAULTS_AFTER: Duration = Duration::from_secs(600);
+
+/// How long an outage lasts, at most.
+const OUTAGE_MAX: Duration = Duration::from_secs(300);
+
+/// How long nothing happens in the middle of a workload, at most: environments are frozen, and connections end.
+const IDLE_MAX: Duration = Duration::from_secs(6 * 3_600);
+
+/// How many failures in one call's place are expected of a hundred calls, at most.
+const FAULTS_PERCENT_MAX: u32 = 20;
+
+/// Everything of a simulation that is decided before it runs.
+pub(crate) struct Scenario {
+    /// Whether the queue is FIFO.
+    pub(crate) fifo: bool,
+    pub(crate) batch_size: usize,
+    pub(crate) batching_window: Duration,
+    pub(crate) concurrency: u16,
+    pub(crate) consumer_timeout: Duration,
+    pub(crate) visibility: Duration,
+    /// `maxReceiveCount` of the redrive policy.
+    pub(crate) receive_count_max: u32,
+    /// `FIFO_MAX_RECEIVE_COUNT`.
+    pub(crate) fifo_receive_count_max: u32,
+    /// Whether the consumer has an idempotency rule.
+    pub(crate) has_store: bool,
+    /// Whether the consumer handles messages that are not events.
+    pub(crate) accepts_raw: bool,
+    /// The chance of a fault at each site, in percent, by [`Site`].
+    rates: [u32; 10],
+    /// When a service or a queue is away, for one site each.
+    outages: Vec<(Site, Range<Duration>)>,
+    /// When the last fault may happen.
+    pub(crate) faults_until: Duration,
+    /// When the messages in the dead-letter queue are moved back.
+    pub(crate) redrives: Vec<Duration>,
+    /// When clients change to the second API key.
+    pub(crate) key_changes_at: Duration,
+    pub(crate) messages: Vec<Message>,
+}
+
+impl Scenario {
+    /// Returns the scenario of a seed, with this many messages.
+    pub(crate) fn new(dice: &Dice, count: u32) -> Self {
+        let mut rng = dice.about("scenario", 0);
+        let fifo = rng.bool();
+        let is_calm = rng.u32(0..4) == 0;
+        let batch_size = if rng.bool() { 10 } else { rng.usize(1..=10) };
+        let fifo_receive_count_max = rng.u32(1..=5);
+        // docs/operate.md and `ConsumerBuilder::fifo_receive_count_max` say how to set it.
+        let for_fifo = u32::try_from(batch_size).unwrap_or(10) * fifo_receive_count_max + 10;
+        let consumer_timeout = Duration::from_secs(rng.u64(5..=60));
+        let mut rates = [0; 10];
+        for rate in &mut rates {
+            *rate = if is_calm { 0 } else { rate_of(&mut rng) };
+        }
+        // An environment without secrets refuses every request, so the workload would not arrive.
+        rates[Site::Secret as usize] = rates[Site::Secret as usize].min(5);
+        let idle = if rng.u32(0..8) == 0 { IDLE_MAX.mul_f64(rng.f64()) } else { Duration::ZERO };
+        let outages = if is_calm { 0 } else { rng.usize(0..3) };
+        let redrives = if rng.bool() { 0 } else { rng.usize(1..=2) };
+        let at = |rng: &mut Rng| (WORKLOAD + FAULTS_AFTER).mul_f64(rng.f64());
+        let window_s = if fifo || rng.bool() { 0 } else { rng.u64(1..=5) };
+        let has_store = rng.bool();
+        // With a store, a copy of a message that another environment handles is returned, and uses up a receive.
+        let receive_count_max = if fifo { for_fifo } else { rng.u32(if has_store { 4 } else { 1 }..=6) };
+        Self {
+            fifo,
+            batch_size,
+            batching_window: Duration::from_secs(window_s),
+            concurrency: rng.u16(2..=8),
+            // AWS: at least six times the timeout of the function, plus the window.
+            visibility: consumer_timeout * 6 + Duration::from_secs(window_s),
+            consumer_timeout,
+            receive_count_max,
+            fifo_receive_count_max,
+            has_store,
+            accepts_raw: rng.bool(),
+            rates,
+            outages: (0..outages).filter_map(|_| outage(&mut rng)).collect(),
+            faults_until: idle + WORKLOAD + FAULTS_AFTER.mul_f64(rng.f64()),
+            redrives: (0..redrives).map(|_| at(&mut rng)).collect(),
+            key_changes_at: WORKLOAD.mul_f64(rng.f64()),
+            messages: (0..count).map(|number| Message::new(dice, number, count, WORKLOAD, idle)).collect(),
+        }
+    }
+
+    /// Returns the chance of a fault, in percent.
+    pub(crate) fn rate_percent(&self, site: Site, now: Duration) -> u32 {
+        let is_away = self.outages.iter().any(|(away, when)| *away == site && when.contains(&now));
+        if is_away { 100 } else { self.rates[site as usize] }
+    }
+
+    /// Returns whether no fault happens.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.rates.iter().all(|rate| *rate == 0)
+    }
+}
+
+/// Returns an outage of minutes, of what the consumer and the mapping call.
+fn outage(rng: &mut Rng) -> Option<(Site, Range<Duration>)> {
+    let sites = [Site::Send, Site::DeadLetter, Site::Visibility, Site::Attributes, Site::Receive, Site::Delete];
+    let from = (WORKLOAD + FAULTS_AFTER / 4).mul_f64(rng.f64());
+    Some((rng.choice(sites)?, from..from + OUTAGE_MAX.mul_f64(rng.f64())))
+}
+
+/// Returns a rate: mostly low, so that much of the workload goes well, and sometimes zero.
+fn rate_of(rng: &mut Rng) -> u32 {
+    match rng.u32(0..4) {
+        0 => 0,
+        1 => rng.u32(0..=FAULTS_PERCENT_MAX),
+        _ => rng.u32(1..=3),
+    }
+}

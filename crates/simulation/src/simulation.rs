@@ -1,0 +1,341 @@
+//! One simulation, from its seed to what it found.
+
+use std::error::Error;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use serde_json::json;
+use sluicegate_batch::{AnyStore, MemoryStore};
+use sluicegate_contract::Contract;
+use sluicegate_envelope::Envelope;
+use sluicegate_lambda_emulator::{SqsMapping, SqsMappingSpec};
+use sluicegate_queue::sqs::sdk_config;
+use sqs_emulator::{Clock, QueueEvent, Sqs, SqsConfig};
+use tokio::runtime::Builder;
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::BoxError;
+use crate::client::{self, IngressFunction};
+use crate::clock::{START_UNIX_S, VirtualClock};
+use crate::consumer::ConsumerFunction;
+use crate::dice::Dice;
+use crate::fault::FaultId;
+use crate::log::Outcomes;
+use crate::message::{Message, Sender, number_in};
+use crate::polled_sqs::PolledSqs;
+use crate::scenario::Scenario;
+use crate::trace::Trace;
+use crate::world::{Only, Queues, World};
+
+/// The queue is empty this long after the last fault and the last request.
+const DRAINS_WITHIN: Duration = Duration::from_secs(4 * 3_600);
+
+/// Time between looks at the queue.
+const LOOKS_EVERY: Duration = Duration::from_secs(30);
+
+/// How long a redrive lasts.
+const REDRIVE_LASTS: Duration = Duration::from_millis(200);
+
+const QUEUE_ARN: &str = "arn:aws:sqs:us-east-1:000000000000:";
+
+/// What is simulated.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The seed of every decision.
+    pub seed: u64,
+    /// The number of messages.
+    pub messages: u32,
+    pub(crate) is_printed: bool,
+    pub(crate) only: Only,
+}
+
+impl Settings {
+    /// Returns the whole simulation of a seed.
+    #[must_use]
+    pub fn new(seed: u64, messages: u32) -> Self {
+        Self { seed, messages, is_printed: false, only: Only::default() }
+    }
+
+    /// Writes the schedule to the standard output.
+    #[must_use]
+    pub fn printed(mut self) -> Self {
+        self.is_printed = true;
+        self
+    }
+
+    /// Sends these messages alone, and lets these faults alone happen.
+    ///
+    /// # Errors
+    /// A fault is not one.
+    pub fn only(mut self, messages: Option<Vec<u32>>, faults: Option<Vec<String>>) -> Result<Self, String> {
+        self.only.messages = messages.map(|messages| messages.into_iter().collect());
+        let parsed = |faults: Vec<String>| faults.iter().map(|fault| fault.parse()).collect::<Result<_, _>>();
+        self.only.faults = faults.map(parsed).transpose()?;
+        Ok(self)
+    }
+}
+
+/// What a simulation found.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    /// The hash of the schedule.
+    pub hash: u64,
+    /// Each property that did not hold, with when and what.
+    pub violations: Vec<String>,
+    /// The messages that were stored on the queue.
+    pub stored: u64,
+    /// Those that were handled.
+    pub handled: u64,
+    /// Those in the dead-letter queue.
+    pub dead: u64,
+    /// The receives of messages.
+    pub receives: u64,
+    /// The virtual time that passed.
+    pub lasted: Duration,
+    pub(crate) faults: Vec<FaultId>,
+}
+
+impl Run {
+    /// Returns how many faults happened.
+    #[must_use]
+    pub fn faults(&self) -> usize {
+        self.faults.len()
+    }
+}
+
+/// Simulates a seed on this thread.
+///
+/// # Errors
+/// The simulation itself failed, which says nothing about the product.
+pub fn run(settings: &Settings) -> Result<Run, BoxError> {
+    // Of the jitter, the tokens and the ids of the product.
+    fastrand::seed(settings.seed);
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let _clock = VirtualClock::start();
+        simulate(settings).await
+    })
+}
+
+async fn simulate(settings: &Settings) -> Result<Run, BoxError> {
+    let dice = Dice::new(settings.seed);
+    let scenario = Scenario::new(&dice, settings.messages);
+    let queues = create_queues(&scenario).await?;
+    let trace = Trace::new(settings.is_printed);
+    let world = Arc::new(World::new(scenario, dice, settings.only.clone(), trace, queues));
+    let scenario = &world.scenario;
+    observe(&world);
+    let _logged = tracing::subscriber::set_default(Outcomes(Arc::clone(&world)));
+
+    let store = AnyStore::Memory(MemoryStore::default());
+    let consumer = ConsumerFunction::start(&world, sdk_config(client::variable)?, store);
+    let mapping =
+        SqsMapping::start(mapping_spec(&world), PolledSqs::new(Arc::clone(&world)), consumer, Arc::new(|_| {}))?;
+
+    let ingress = Arc::new(IngressFunction::new(Arc::clone(&world), contract()?));
+    let started = Instant::now();
+    for at in scenario.redrives.iter().copied() {
+        tokio::spawn(redrive(Arc::clone(&world), started + at));
+    }
+    let mut senders = JoinSet::new();
+    for message in scenario.messages.iter().filter(|message| world.is_sent(message.number)) {
+        sleep_until(started + message.at).await;
+        match message.sender {
+            Sender::Client => drop(senders.spawn(Arc::clone(&ingress).client(message.clone()))),
+            _ => send_by_another(&world, message).await?,
+        }
+    }
+    while let Some(sent) = senders.join_next().await {
+        sent??;
+    }
+    let quiet_from = scenario.redrives.iter().copied().fold(world.now().max(scenario.faults_until), Duration::max);
+    let left = loop {
+        let left = count_left(&world).await?;
+        let now = world.now();
+        if now > quiet_from && (left == 0 || now > quiet_from + DRAINS_WITHIN) {
+            break left;
+        }
+        sleep(LOOKS_EVERY).await;
+    };
+    mapping.stop().await;
+    let now = world.now();
+    let mut ledger = world.ledger();
+    ledger.finished(now, left);
+    let (stored, handled, dead) = ledger.totals();
+    let mut run = Run {
+        violations: std::mem::take(&mut ledger.violations),
+        faults: std::mem::take(&mut ledger.faults),
+        receives: ledger.receives,
+        stored,
+        handled,
+        dead,
+        lasted: now,
+        hash: 0,
+    };
+    drop(ledger);
+    for violation in &run.violations {
+        world.record(format_args!("VIOLATED {violation}"));
+    }
+    run.hash = world.trace().hash();
+    match world.take_failure() {
+        Some(failure) => Err(failure.into()),
+        None => Ok(run),
+    }
+}
+
+/// Creates the queue and its dead-letter queue.
+async fn create_queues(scenario: &Scenario) -> Result<Queues, BoxError> {
+    let sqs = Sqs::new(Clock::starting_at(START_UNIX_S * 1_000), SqsConfig::default());
+    sqs.set_base_url("http://sqs.simulated");
+    let (name, dead_letters) = if scenario.fifo { ("work.fifo", "dead.fifo") } else { ("work", "dead") };
+    let mut attributes = json!({ "MessageRetentionPeriod": "1209600" });
+    if scenario.fifo {
+        attributes["FifoQueue"] = "true".into();
+    }
+    sqs.call("CreateQueue", json!({ "QueueName": dead_letters, "Attributes": attributes })).await?;
+    let policy = json!({
+        "deadLetterTargetArn": format!("{QUEUE_ARN}{dead_letters}"),
+        "maxReceiveCount": scenario.receive_count_max,
+    });
+    attributes["RedrivePolicy"] = policy.to_string().into();
+    attributes["VisibilityTimeout"] = scenario.visibility.as_secs().to_string().into();
+    let created = sqs.call("CreateQueue", json!({ "QueueName": name, "Attributes": attributes })).await?;
+    let url = created["QueueUrl"].as_str().unwrap_or_default().to_owned();
+    Ok(Queues { sqs, url, arn: format!("{QUEUE_ARN}{name}") })
+}
+
+fn mapping_spec(world: &World) -> SqsMappingSpec {
+    let scenario = &world.scenario;
+    SqsMappingSpec {
+        function: "consumer".to_owned(),
+        queue_name: world.queue_url.rsplit('/').next().unwrap_or_default().to_owned(),
+        queue_arn: world.queue_arn.clone(),
+        queue_url: world.queue_url.clone(),
+        batch_size: scenario.batch_size,
+        batching_window: scenario.batching_window,
+        maximum_concurrency: Some(scenario.concurrency),
+        report_batch_item_failures: true,
+        filters: Vec::new(),
+        fifo: scenario.fifo,
+    }
+}
+
+/// Returns the contract, which every simulation of the process shares.
+fn contract() -> Result<&'static Contract, BoxError> {
+    static CONTRACT: OnceLock<&'static Contract> = OnceLock::new();
+    if let Some(contract) = CONTRACT.get() {
+        return Ok(contract);
+    }
+    let contract = Contract::parse("openapi.yaml", include_str!("../openapi.yaml"))?;
+    Ok(CONTRACT.get_or_init(|| Box::leak(Box::new(contract))))
+}
+
+/// Passes the steps of messages to the ledger.
+fn observe(world: &Arc<World>) {
+    let observed: Weak<World> = Arc::downgrade(world);
+    world.sqs.observe(Arc::new(move |event| {
+        if let Some(world) = observed.upgrade() {
+            step(&world, event);
+        }
+    }));
+}
+
+fn step(world: &World, event: &QueueEvent) {
+    let now = world.now();
+    let is_work = |queue: &str| queue.starts_with("work");
+    match event {
+        QueueEvent::Sent { queue, body, .. } if is_work(queue) => {
+            let number = number_in(body);
+            let message = number.and_then(|number| world.scenario.messages.get(number as usize));
+            world.record(format_args!("stored {number:?}"));
+            let group = message.filter(|_| world.scenario.fifo).map(|message| message.group);
+            world.ledger().queued(now, number, group, body);
+        }
+        QueueEvent::Sent { body, attributes, .. } => {
+            let Some(number) = number_in(body) else { return };
+            let reason = attributes.get("sluicegate-reason").map_or("", String::as_str);
+            world.record(format_args!("dead {number} {reason}"));
+            world.ledger().dead_lettered(now, &world.scenario, number, reason);
+        }
+        QueueEvent::Received { queue, body, receive_count, .. } if is_work(queue) => {
+            let Some(number) = number_in(body) else { return };
+            world.record(format_args!("received {number} {receive_count}"));
+            world.ledger().received(now, number);
+        }
+        QueueEvent::Deleted { queue, body, .. } if is_work(queue) => {
+            let Some(number) = number_in(body) else { return };
+            world.record(format_args!("deleted {number}"));
+            world.ledger().deleted(now, number);
+        }
+        QueueEvent::DeadLettered { body, .. } => {
+            let Some(number) = number_in(body) else { return };
+            world.record(format_args!("dead {number} by SQS"));
+            world.ledger().dead_lettered_by_sqs(now, number, world.scenario.is_calm());
+        }
+        QueueEvent::Moved { body, .. } => {
+            let Some(number) = number_in(body) else { return };
+            world.record(format_args!("redriven {number}"));
+            world.ledger().redriven(number);
+        }
+        QueueEvent::Expired { body, .. } => {
+            let Some(number) = number_in(body) else { return };
+            world.ledger().expired(now, number);
+        }
+        _ => {}
+    }
+}
+
+/// Sends a message as another program does.
+async fn send_by_another(world: &World, message: &Message) -> Result<(), BoxError> {
+    let payload = message.payload();
+    let body = match message.sender {
+        Sender::Raw => message.raw(),
+        Sender::Undecodable => format!(r#"{{"specversion":"1.0","data":{payload}}}"#),
+        Sender::Client | Sender::OtherType => {
+            let id = format!("other-{}", message.number);
+            let event = Envelope::builder(id, "/other", "other.type").payload(Some("application/json"), payload);
+            event.build()?.encode()
+        }
+    };
+    let mut input = json!({ "QueueUrl": world.queue_url, "MessageBody": body });
+    if world.scenario.fifo {
+        input["MessageGroupId"] = format!("g{}", message.group).into();
+        input["MessageDeduplicationId"] = message.number.to_string().into();
+    }
+    world.ledger().sent_by_another(message.number);
+    world.sqs.call("SendMessage", input).await?;
+    Ok(())
+}
+
+/// Moves the messages in the dead-letter queue back for a time, as an operator does. Those that are rejected again would
+/// be moved for ever.
+async fn redrive(world: Arc<World>, at: Instant) {
+    sleep_until(at).await;
+    world.record(format_args!("redrive"));
+    let dead_letters = world.queue_arn.replace(":work", ":dead");
+    let input = json!({ "SourceArn": dead_letters, "DestinationArn": world.queue_arn });
+    // Refused while another runs.
+    let Ok(task) = world.sqs.call("StartMessageMoveTask", input).await else { return };
+    sleep(REDRIVE_LASTS).await;
+    // It may have ended.
+    let _ = world.sqs.call("CancelMessageMoveTask", json!({ "TaskHandle": task["TaskHandle"] })).await;
+}
+
+/// Returns how many messages are on the queue, in flight or not.
+async fn count_left(world: &World) -> Result<u64, BoxError> {
+    let names = ["", "NotVisible", "Delayed"].map(|state| format!("ApproximateNumberOfMessages{state}"));
+    let input = json!({ "QueueUrl": world.queue_url, "AttributeNames": names });
+    let answer = world.sqs.call("GetQueueAttributes", input).await?;
+    let count = |name: &String| answer["Attributes"][name].as_str().and_then(|text| text.parse::<u64>().ok());
+    Ok(names.iter().filter_map(count).sum())
+}
+
+/// Describes an error with its causes.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    std::iter::successors(error.source(), |&cause| cause.source())
+        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests;

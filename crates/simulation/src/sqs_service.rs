@@ -1,0 +1,162 @@
+//! Amazon SQS as the functions reach it: calls that are carried out by the emulator, and the faults of the way there and
+//! back.
+//!
+//! A call runs in a task of its own, so it goes on when its caller is killed, as a request on the network does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use sqs_emulator::ApiError;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use crate::fault::{Kind, Site};
+use crate::message::number_in;
+use crate::world::{Injected, World};
+
+/// Who calls, and for what: the number of the request or of the invocation.
+#[derive(Clone)]
+pub(crate) enum Caller {
+    Ingress(Arc<AtomicU64>),
+    Consumer(Arc<AtomicU64>),
+}
+
+/// An answer of the service.
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// The value of `x-amzn-query-error`.
+    pub(crate) error: Option<String>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Carries out a call. `None` if the connection ends without an answer.
+pub(crate) async fn call(world: &Arc<World>, caller: &Caller, target: &str, body: Bytes) -> Option<Reply> {
+    let (answered, answer) = oneshot::channel();
+    let action = target.strip_prefix("AmazonSQS.").unwrap_or(target).to_owned();
+    let (world, caller) = (Arc::clone(world), caller.clone());
+    let number = match &caller {
+        Caller::Ingress(number) | Caller::Consumer(number) => number.load(Ordering::Relaxed),
+    };
+    tokio::spawn(async move {
+        let reply = carry_out(&world, &caller, number, &action, &body).await;
+        // The caller may have ended.
+        let _ = answered.send(reply);
+    });
+    answer.await.ok().flatten()
+}
+
+async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, body: &[u8]) -> Option<Reply> {
+    let message = std::str::from_utf8(body).ok().and_then(number_in);
+    let subject = message.map_or(number, u64::from);
+    let site = match (caller, action) {
+        (Caller::Ingress(_), _) => Site::Send,
+        (Caller::Consumer(_), "SendMessage") => Site::DeadLetter,
+        (Caller::Consumer(_), "ChangeMessageVisibilityBatch") => Site::Visibility,
+        (Caller::Consumer(_), _) => Site::Attributes,
+    };
+    let fault = world.fault(site, subject);
+    if fault.is_some() {
+        match caller {
+            // There may be copies of the message.
+            Caller::Ingress(_) => message.into_iter().for_each(|message| world.ledger().touch(message)),
+            Caller::Consumer(_) => world.ledger().touch_invocation(number),
+        }
+    }
+    let Some(Injected { kind, mut rng }) = fault else {
+        return Some(carried_out(world, caller, number, action, body).await);
+    };
+    let long = Duration::from_millis(rng.u64(1_500..12_000));
+    match kind {
+        Kind::CutBefore => None,
+        Kind::Fails => Some(refused(500, "InternalError", "Receiver")),
+        Kind::Throttled => Some(refused(400, "RequestThrottled", "Sender")),
+        Kind::CutAfter => {
+            carried_out(world, caller, number, action, body).await;
+            None
+        }
+        Kind::FailsAfter => {
+            carried_out(world, caller, number, action, body).await;
+            Some(refused(500, "InternalError", "Receiver"))
+        }
+        Kind::Late => {
+            let reply = carried_out(world, caller, number, action, body).await;
+            sleep(long).await;
+            Some(reply)
+        }
+        Kind::LateEffect => {
+            sleep(long).await;
+            Some(carried_out(world, caller, number, action, body).await)
+        }
+        // As if the body had changed on its way, and SQS had stored that.
+        Kind::NotMd5 => {
+            let answer = json!({ "MessageId": "other", "MD5OfMessageBody": "d41d8cd98f00b204e9800998ecf8427e" });
+            Some(Reply { status: 200, error: None, body: answer.to_string().into_bytes() })
+        }
+        Kind::Partly => {
+            let mut reply = Vec::new();
+            if let Ok(mut input) = serde_json::from_slice::<Value>(body) {
+                let failed = take_entries(&mut input, |_| rng.bool());
+                let done = carried_out(world, caller, number, action, input.to_string().as_bytes()).await;
+                let mut answer: Value = serde_json::from_slice(&done.body).unwrap_or_default();
+                add_failed(&mut answer, failed);
+                reply = answer.to_string().into_bytes();
+            }
+            Some(Reply { status: 200, error: None, body: reply })
+        }
+        Kind::Killed | Kind::RunsOut => None,
+    }
+}
+
+/// Carries out a call without a fault.
+async fn carried_out(world: &World, caller: &Caller, number: u64, action: &str, body: &[u8]) -> Reply {
+    let input = serde_json::from_slice(body).unwrap_or_default();
+    match world.sqs.call(action, input).await {
+        Ok(output) => {
+            if let Caller::Ingress(_) = caller {
+                world.ledger().request_stored(world.now(), number);
+            }
+            Reply { status: 200, error: None, body: output.to_string().into_bytes() }
+        }
+        Err(error) => of_error(&error),
+    }
+}
+
+fn of_error(error: &ApiError) -> Reply {
+    let fault = if error.sender_fault() { "Sender" } else { "Receiver" };
+    let body = json!({ "__type": format!("com.amazonaws.sqs#{}", error.name()), "message": error.message() });
+    Reply {
+        status: error.status(),
+        error: Some(format!("{};{fault}", error.legacy_code())),
+        body: body.to_string().into_bytes(),
+    }
+}
+
+fn refused(status: u16, code: &str, fault: &str) -> Reply {
+    let body = json!({ "__type": format!("com.amazonaws.sqs#{code}"), "message": "simulated" });
+    Reply { status, error: Some(format!("{code};{fault}")), body: body.to_string().into_bytes() }
+}
+
+/// Takes entries out of a batch request.
+pub(crate) fn take_entries(input: &mut Value, mut is_taken: impl FnMut(&Value) -> bool) -> Vec<Value> {
+    let Value::Array(entries) = input["Entries"].take() else { return Vec::new() };
+    let (taken, left): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| is_taken(entry));
+    input["Entries"] = left.into();
+    taken
+}
+
+/// Adds entries to those of an answer that failed for a reason of the service.
+pub(crate) fn add_failed(answer: &mut Value, entries: Vec<Value>) {
+    let failed = |entry: Value| json!({ "Id": entry["Id"], "Code": "InternalError", "SenderFault": false });
+    let mut all = match answer["Failed"].take() {
+        Value::Array(all) => all,
+        _ => Vec::new(),
+    };
+    all.extend(entries.into_iter().map(failed));
+    answer["Failed"] = all.into();
+    if answer["Successful"].is_null() {
+        answer["Successful"] = json!([]);
+    }
+}
