@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -252,17 +252,8 @@ impl<S: Source> RunningBatch<'_, S> {
     }
 
     fn delivery(&self, envelope: Envelope, index: usize, message: &ReceivedMessage<'_>) -> Arc<Delivery> {
-        Arc::new(Delivery {
-            group: group_of(&envelope, message),
-            envelope,
-            receive_count: message.receive_count,
-            queue: message.queue.to_owned(),
-            message_attributes: self.source.message_attributes(index),
-            deadline: self.run.deadlines.work_until,
-            lease: OnceLock::new(),
-            result: OnceLock::new(),
-            store: OnceLock::new(),
-        })
+        let attributes = self.source.message_attributes(index);
+        Arc::new(Delivery::new(envelope, message, attributes, self.run.deadlines.work_until))
     }
 
     /// Claims the key of a message whose type has an idempotency rule.
@@ -312,12 +303,6 @@ enum NotDecoded<E> {
     /// Its payload could not be fetched.
     #[cfg(feature = "s3")]
     NotFetched(FetchError),
-}
-
-/// Returns the group from the envelope, or else the broker's. The broker's may be a hash, because SQS does not accept
-/// every text.
-fn group_of(envelope: &Envelope, message: &ReceivedMessage<'_>) -> Option<String> {
-    envelope.group().or(message.group.as_deref()).map(str::to_owned)
 }
 
 /// Returns the outcome, or a rejection if the message failed the last of its receives.

@@ -26,6 +26,7 @@ pub use self::rule::{IdempotencyKey, IdempotencyRule, OnStoreFailure};
 pub(crate) use self::rules::Rules;
 use crate::by_type::ByType;
 use crate::deadlines::Deadlines;
+use crate::delivery::Claimed;
 use crate::settlement::Disposition;
 use crate::{Delivery, Outcome};
 
@@ -78,8 +79,7 @@ impl Idempotency {
         let left = deadlines.work_until.saturating_duration_since(Instant::now());
         match self.store.begin(&claim, Instant::now() + BEGIN_TIMEOUT.min(left / 2)).await {
             Ok(Begun::New(lease)) => {
-                delivery.lease.get_or_init(|| lease);
-                delivery.store.get_or_init(|| Arc::clone(&self.store));
+                delivery.claimed.get_or_init(|| Claimed { lease, store: Some(Arc::clone(&self.store)) });
                 Begin::Handle
             }
             Ok(Begun::Completed { .. }) => Begin::Settle(Disposition::Duplicate, ""),

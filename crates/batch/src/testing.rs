@@ -30,10 +30,10 @@
 //!
 //! [`run`] gives a captured Lambda event to a whole consumer.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use lambda_runtime::{Context, LambdaEvent};
@@ -42,6 +42,8 @@ use serde_json::value::RawValue;
 use sluicegate_envelope::{Envelope, EnvelopeBuildError};
 use tokio::time::Instant;
 
+use crate::delivery::Claimed;
+use crate::source::adapter::ReceivedMessage;
 use crate::{BatchResponse, Delivery, Outcome, handlers};
 
 /// Default time until the deadline of a delivery, and of a function in [`run`].
@@ -96,19 +98,15 @@ pub struct DeliveryBuilder(Delivery);
 
 /// Starts building a delivery of this envelope.
 pub fn delivery(envelope: Envelope) -> DeliveryBuilder {
-    let group = envelope.group().map(str::to_owned);
-    let deadline = Instant::now() + DEADLINE_AFTER;
-    DeliveryBuilder(Delivery {
-        envelope,
+    let message = ReceivedMessage {
+        id: Cow::Borrowed("test"),
+        queue: "test",
         receive_count: 1,
-        queue: "test".to_owned(),
-        group,
-        message_attributes: BTreeMap::new(),
-        deadline,
-        lease: OnceLock::new(),
-        result: OnceLock::new(),
-        store: OnceLock::new(),
-    })
+        group: None,
+        ordered: false,
+        trace_header: None,
+    };
+    DeliveryBuilder(Delivery::new(envelope, &message, BTreeMap::new(), Instant::now() + DEADLINE_AFTER))
 }
 
 impl DeliveryBuilder {
@@ -144,7 +142,7 @@ impl DeliveryBuilder {
 
     /// Sets the lease that [`Delivery::lease`] returns.
     pub fn lease(mut self, lease: crate::Lease) -> Self {
-        self.0.lease = lease.into();
+        self.0.claimed = Claimed { lease, store: None }.into();
         self
     }
 
