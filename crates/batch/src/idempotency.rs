@@ -27,6 +27,7 @@ pub(crate) use self::rules::Rules;
 use crate::by_type::ByType;
 use crate::deadlines::Deadlines;
 use crate::delivery::Claimed;
+use crate::rejection::codes;
 use crate::settlement::Disposition;
 use crate::{Delivery, Outcome};
 
@@ -66,7 +67,7 @@ impl Idempotency {
     async fn claim(&self, rule: &IdempotencyRule, delivery: &Delivery, deadlines: &Deadlines) -> Begin {
         let key = match rule.key.of(delivery) {
             Ok(key) => key,
-            Err(no_key) => return Begin::Refuse(Outcome::Reject(no_key.to_string())),
+            Err(no_key) => return Begin::Refuse(Outcome::reject(codes::IDEMPOTENCY_KEY_MISSING, no_key.to_string())),
         };
         let now = SystemTime::now();
         let claim = Claim {
@@ -88,7 +89,7 @@ impl Idempotency {
             }
             Ok(Begun::Conflict) => {
                 let reason = "its idempotency key belongs to a message with another type or payload";
-                Begin::Refuse(Outcome::Reject(reason.to_owned()))
+                Begin::Refuse(Outcome::reject(codes::IDEMPOTENCY_KEY_REUSED, reason))
             }
             Err(error) => match rule.on_store_failure {
                 OnStoreFailure::Closed => {

@@ -11,7 +11,7 @@
 //!
 //! async fn handle(order: Order, delivery: Arc<Delivery>) -> Outcome {
 //!     match order.quantity {
-//!         0 => Outcome::Reject("nothing is ordered".to_owned()),
+//!         0 => Outcome::reject("nothing_ordered", "the quantity is 0"),
 //!         _ if delivery.receive_count() < 3 => Outcome::Retry,
 //!         _ => Outcome::Done,
 //!     }
@@ -22,7 +22,7 @@
 //! assert_eq!(order.clone().call_json(handle).await, Outcome::Retry);
 //! assert_eq!(order.receive_count(3).call_json(handle).await, Outcome::Done);
 //! let none = testing::json("order.placed", r#"{"quantity": 0}"#)?;
-//! assert_eq!(none.call_json(handle).await, Outcome::Reject("nothing is ordered".to_owned()));
+//! assert_eq!(none.call_json(handle).await, Outcome::reject("nothing_ordered", "the quantity is 0"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -205,7 +205,7 @@ mod tests {
     #[tokio::test]
     async fn a_batch_of_sqs_returns_what_is_not_done() {
         let event = include_str!("../../../tests/events/orders-placed.json");
-        for (outcome, returned) in [(Outcome::Done, 0), (Outcome::Retry, 2), (Outcome::Reject("no".to_owned()), 2)] {
+        for (outcome, returned) in [(Outcome::Done, 0), (Outcome::Retry, 2), (Outcome::reject("no", ""), 2)] {
             let answers = outcome.clone();
             let consumer = Consumer::builder().otherwise(move |_| std::future::ready(answers.clone()));
             assert_eq!(run(consumer, event).await.unwrap().failures().count(), returned, "{outcome:?}");

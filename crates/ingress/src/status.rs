@@ -188,7 +188,7 @@ impl<S: SecretSource> Query<'_, S> {
 }
 
 /// The body of an answer.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct StatusBody<'a> {
     id: &'a str,
@@ -199,6 +199,8 @@ struct StatusBody<'a> {
     next_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
 }
@@ -221,7 +223,7 @@ fn answer(id: &str, state: &MessageState, now: SystemTime, if_none_match: Option
 
 /// Returns the body for a state, and the seconds until it is worth another look, if it can change without a redrive.
 fn body<'a>(id: &'a str, state: &'a MessageState, now: SystemTime) -> (StatusBody<'a>, Option<u64>) {
-    let waiting = |status| StatusBody { id, status, receive_count: None, next_at: None, result: None, reason: None };
+    let waiting = |status| StatusBody { id, status, ..StatusBody::default() };
     match state {
         MessageState::Accepted => (waiting("accepted"), Some(POLL_AFTER_S)),
         MessageState::Processing { receive_count } => {
@@ -235,7 +237,9 @@ fn body<'a>(id: &'a str, state: &'a MessageState, now: SystemTime) -> (StatusBod
             (retrying, Some(next_s.saturating_sub(now_s).max(POLL_AFTER_S)))
         }
         MessageState::Done { result } => (StatusBody { result: result.as_deref(), ..waiting("done") }, None),
-        MessageState::Dead { reason } => (StatusBody { reason: Some(reason), ..waiting("dead") }, None),
+        MessageState::Dead { code, reason } => {
+            (StatusBody { code: code.as_deref(), reason: Some(reason), ..waiting("dead") }, None)
+        }
     }
 }
 

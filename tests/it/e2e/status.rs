@@ -64,7 +64,7 @@ use sluicegate_batch::{Consumer, Delivery, Outcome};
 async fn main() -> std::process::ExitCode {
     let handler = async |delivery: Arc<Delivery>| {
         if delivery.envelope().payload().starts_with(b"{\"n\":0") {
-            return Outcome::Reject("nothing is ordered".to_owned());
+            return Outcome::reject("nothing_ordered", "nothing is ordered");
         }
         tokio::time::sleep(std::time::Duration::from_secs(2)).await;
         delivery.set_result("reserved").map(|()| Outcome::Done).into()
@@ -134,7 +134,7 @@ async fn a_sender_follows_its_message_until_it_is_done_or_dead() {
     let path = placed(&stack, 0).await;
     let dead = async || Some(status(&stack, &path).await).filter(|status| status["status"] == "dead");
     let last = stack.until("the message is dead", WAY_TIME_MAX, dead).await;
-    assert_eq!(last["reason"], "nothing is ordered");
+    assert_eq!((&last["code"], &last["reason"]), (&json!("nothing_ordered"), &json!("nothing is ordered")));
     let guess = stack.http.get(format!("{}{path}", stack.gateway)).send().await.expect("the gateway answers");
     assert_eq!(guess.status(), 401);
     stack.stop().await;

@@ -6,7 +6,7 @@ use sluicegate_envelope::Envelope;
 use sluicegate_idempotency::MemoryStore;
 
 use super::*;
-use crate::{Consumer, Outcome, testing};
+use crate::{Consumer, Outcome, Rejection, testing};
 
 const OWNER: &str = "owner";
 
@@ -51,7 +51,7 @@ async fn handle(delivery: Arc<Delivery>) -> Outcome {
         "result" => delivery.set_result("3 reserved").map(|()| Outcome::Done).into(),
         "later" => Outcome::RetryAfter(Duration::from_secs(60)),
         "long" => delivery.set_result("x".repeat(STATUS_TEXT_BYTES_MAX + 1)).map(|()| Outcome::Done).into(),
-        _ => Outcome::Reject("no such article".to_owned()),
+        _ => Outcome::reject("unknown", "no such article"),
     }
 }
 
@@ -93,20 +93,21 @@ async fn a_result_that_is_too_long_is_an_error_of_the_handler() {
 }
 
 #[test]
-fn a_sender_sees_the_reason_of_a_reject_and_no_other() {
+fn a_sender_sees_the_code_and_reason_of_a_reject_and_no_other() {
     let store = AnyStore::Memory(MemoryStore::default());
     let envelope = Envelope::builder("a", "/orders", "order.placed").has_status(true).unwrap().build().unwrap();
     let delivery = testing::delivery(envelope).build();
     let long = "ä".repeat(STATUS_TEXT_BYTES_MAX);
-    for (reason, is_last, seen) in [
-        ("no such article", false, "no such article"),
-        ("receives exhausted after 5: db-1.internal refused", true, EXHAUSTED),
-        (&long, false, &long[..STATUS_TEXT_BYTES_MAX]),
+    for (code, reason, is_last, (code_seen, seen)) in [
+        ("article_unknown", "no such article", false, ("article_unknown", "no such article")),
+        ("handler_panicked", "receives exhausted after 5: panic", true, ("receives_exhausted", EXHAUSTED)),
+        ("long", &long, false, ("long", &long[..STATUS_TEXT_BYTES_MAX])),
     ] {
         let statuses = Statuses::of(&store);
-        statuses.settled(&delivery, Disposition::Rejected, reason, is_last);
+        statuses.settled(&delivery, Disposition::Rejected, &Rejection::new(code, reason).into(), is_last);
         let settled = statuses.settled.into_inner().unwrap();
-        assert_eq!(settled[0].1, MessageState::Dead { reason: seen.to_owned() });
+        let expected = MessageState::Dead { code: Some(code_seen.to_owned()), reason: seen.to_owned() };
+        assert_eq!(settled[0].1, expected);
     }
 }
 
