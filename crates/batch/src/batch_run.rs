@@ -180,8 +180,11 @@ impl<S: Source> RunningBatch<'_, S> {
                 Begin::Handle => self.with_status(delivery, self.call(delivery)).await,
                 Begin::Refuse(outcome) => (outcome, None, None),
                 Begin::Settle(disposition, reason) => {
-                    let envelope = Some(delivery.envelope());
-                    return self.settled(index, message, envelope, disposition, &reason.into(), None);
+                    let reason = reason.into();
+                    if let Some(statuses) = self.run.statuses {
+                        statuses.settled(delivery, disposition, &reason, false);
+                    }
+                    return self.settled(index, message, Some(delivery.envelope()), disposition, &reason, None);
                 }
             },
         };

@@ -116,6 +116,6 @@ impl Delivery {
                 "the message has no lease: give its type a rule with `idempotency_for`, and not one that is open";
             return Err(StoreError::Refused(text.to_owned()).into());
         };
-        store.complete_with(lease, crate::idempotency::RESULT, writes, self.deadline).await
+        store.complete_with(lease, &crate::idempotency::stored_result(self), writes, self.deadline).await
     }
 }

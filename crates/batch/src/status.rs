@@ -106,14 +106,17 @@ impl<'a> Statuses<'a> {
         }
         let now = SystemTime::now();
         let state = match disposition {
-            Disposition::Done => MessageState::Done { result: delivery.result().map(str::to_owned) },
+            // The function may have ended before it recorded the status of the delivery that was done.
+            Disposition::Done | Disposition::Duplicate => {
+                MessageState::Done { result: delivery.result().map(str::to_owned) }
+            }
             Disposition::Rejected => dead(reason, is_last),
             Disposition::Retry(delay) | Disposition::RejectFailed(delay) => {
                 let next = (now + delay).duration_since(UNIX_EPOCH).unwrap_or_default();
                 MessageState::Retrying { receive_count: delivery.receive_count, next_s: next.as_secs() }
             }
             // They have no delivery, or were not handled now.
-            Disposition::Undecodable | Disposition::Returned(_) | Disposition::Duplicate => return,
+            Disposition::Undecodable | Disposition::Returned(_) => return,
         };
         let change = (delivery.envelope.id().to_owned(), state, now);
         self.settled.lock().unwrap_or_else(PoisonError::into_inner).push(change);

@@ -13,7 +13,8 @@ const OWNER: &str = "owner";
 /// Returns a batch of SQS with these messages: id and type; the event says that they have a status, if they do.
 fn event(messages: &[(&str, &str)], has_status: bool, receive_count: u32) -> String {
     let record = |(id, event_type): &(&str, &str)| {
-        let envelope = Envelope::builder(*id, "/orders", *event_type).has_status(has_status).unwrap().build().unwrap();
+        let envelope = Envelope::builder(*id, "/orders", *event_type).has_status(has_status).unwrap();
+        let envelope = envelope.payload(Some("application/json"), r#"{"order_id": "o-1"}"#).build().unwrap();
         serde_json::json!({
             "messageId": format!("broker-{id}"),
             "receiptHandle": "handle",
@@ -128,6 +129,56 @@ async fn a_handler_that_takes_its_time_is_seen_at_work_and_a_quick_one_is_not() 
         assert_eq!(response.failures().count(), 0, "{takes:?}");
         assert_eq!(state(&store, "a").await, Some(MessageState::Done { result: None }));
     }
+}
+
+/// The function is killed when two messages are handled and their records complete, and the third hangs.
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_records_the_status_that_a_killed_function_did_not() {
+    use crate::IdempotencyRule;
+
+    let store = accepted(&["a", "b", "d"]).await;
+    let consumer = || {
+        let consumer = Consumer::builder().store(AnyStore::Memory(store.clone()));
+        let consumer = consumer.idempotency_for("*", IdempotencyRule::default());
+        consumer.otherwise(async |delivery: Arc<Delivery>| {
+            tokio::time::sleep(PROCESSING_AFTER * 2).await;
+            match delivery.envelope().id() {
+                "a" => delivery.set_result("3 reserved").map(|()| Outcome::Done).into(),
+                "d" => std::future::pending().await,
+                _ => Outcome::Done,
+            }
+        })
+    };
+    let messages = event(&[("a", "reserved"), ("b", "done"), ("d", "hangs")], true, 1);
+    let killed = tokio::time::timeout(PROCESSING_AFTER * 3, testing::run(consumer(), &messages)).await;
+    assert!(killed.is_err(), "the batch is not settled");
+    for id in ["a", "b"] {
+        assert_eq!(state(&store, id).await, Some(MessageState::Processing { receive_count: 1 }), "{id}");
+    }
+    let response = testing::run(consumer(), &event(&[("a", "reserved"), ("b", "done")], true, 2)).await.unwrap();
+    assert_eq!(response.failures().count(), 0);
+    assert_eq!(state(&store, "a").await, Some(MessageState::Done { result: Some("3 reserved".to_owned()) }));
+    assert_eq!(state(&store, "b").await, Some(MessageState::Done { result: None }));
+    // A third delivery changes nothing.
+    testing::run(consumer(), &event(&[("a", "reserved")], true, 3)).await.unwrap();
+    assert_eq!(state(&store, "a").await, Some(MessageState::Done { result: Some("3 reserved".to_owned()) }));
+}
+
+/// Another sender may know the key.
+#[tokio::test]
+async fn another_message_with_the_same_key_is_done_without_the_result() {
+    use crate::{IdempotencyKey, IdempotencyRule};
+
+    let store = accepted(&["a", "b"]).await;
+    let rule = IdempotencyRule { key: IdempotencyKey::Pointer("/order_id"), ..IdempotencyRule::default() };
+    for id in ["a", "b"] {
+        let consumer = Consumer::builder().store(AnyStore::Memory(store.clone())).idempotency_for("*", rule);
+        let handler = async |delivery: Arc<Delivery>| delivery.set_result("3 reserved").map(|()| Outcome::Done);
+        let event = event(&[(id, "order.placed")], true, 1);
+        assert_eq!(testing::run(consumer.otherwise(handler), &event).await.unwrap().failures().count(), 0);
+    }
+    assert_eq!(state(&store, "a").await, Some(MessageState::Done { result: Some("3 reserved".to_owned()) }));
+    assert_eq!(state(&store, "b").await, Some(MessageState::Done { result: None }));
 }
 
 /// A table that accepts connections and does not answer.
