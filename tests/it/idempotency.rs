@@ -171,7 +171,7 @@ async fn statuses<S: StatusStore>(store: &S) {
     let retrying = MessageState::Retrying { receive_count: 1, next_s: 1_800_000_060 };
     let (done, none) = (MessageState::Done { result: Some("ünï \"quoted\"".to_owned()) }, None);
     let done_again = MessageState::Done { result: None };
-    let dead = MessageState::Dead { reason: "no such article".to_owned() };
+    let dead = MessageState::Dead { code: Some("unknown".to_owned()), reason: "no such article".to_owned() };
     let accepted = MessageState::Accepted;
     // Changes in the order in which they arrive, each with the time at which it was made, and the state after them.
     for (changes, expected) in [

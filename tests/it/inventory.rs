@@ -112,7 +112,8 @@ async fn the_stock_of_an_order_is_reserved_once_or_not_at_all() {
     let sqs = inventory.sqs();
     let dead = sqs.receive_count(&sqs.find(DEAD_ORDERS).await, 2).await;
     for message in &dead {
-        assert_eq!(kills::reason(message), Some("out of stock: /items/1"));
+        assert_eq!(kills::text(message, "sluicegate-code"), Some("out_of_stock"));
+        assert_eq!(kills::text(message, "sluicegate-reason"), Some("out of stock: /items/1"));
     }
     inventory.stack.stop().await;
 }

@@ -1,5 +1,5 @@
-//! Spans from an HTTP request to a handled message: through the ingress, the emulated SQS and the consumer to a
-//! receiver of OTLP.
+//! Spans from an HTTP request to a handled message: through the ingress, the emulated SQS or RabbitMQ, and the consumer
+//! to a receiver of OTLP.
 
 use std::io::{BufRead as _, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -8,11 +8,16 @@ use std::time::Duration;
 
 use aws_sdk_sqs::types::MessageSystemAttributeName;
 use lambda_http::LambdaEvent;
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use sluicegate_batch::{Consumer, Delivery, Outcome, Tracer};
+use sluicegate_batch::{Consumer, ConsumerBuilder, Delivery, Outcome, Tracer};
 use sluicegate_contract::Contract;
+use sluicegate_queue::queue_names::RetryDelays;
 
+use crate::rabbitmq::consumer::{self, Handled};
+use crate::support::rabbitmq::Vhost;
 use crate::support::service::{Service, emulator};
 use crate::support::{context, root};
 use crate::webhook_peers::from_run;
@@ -51,30 +56,63 @@ impl Drop for Receiver {
     }
 }
 
+/// The queue between the functions.
+enum Queue {
+    Sqs {
+        service: Service,
+        url: String,
+    },
+    /// The queue `q`, and its exchange `orders`.
+    Rabbitmq(Box<Vhost>),
+}
+
 /// Both functions with a queue between them.
 struct Functions {
-    service: Service,
-    queue_url: String,
+    queue: Queue,
     otlp_url: String,
 }
 
 impl Functions {
-    async fn start(otlp_url: &str) -> Self {
+    async fn on_sqs(otlp_url: &str) -> Self {
         let service = Service::at(&emulator().await);
-        let queue_url = service.queue(&[]).await;
-        Self { service, queue_url, otlp_url: otlp_url.to_owned() }
+        let url = service.queue(&[]).await;
+        Self { queue: Queue::Sqs { service, url }, otlp_url: otlp_url.to_owned() }
+    }
+
+    async fn on_rabbitmq(otlp_url: &str) -> Self {
+        let vhost = consumer::vhost().await;
+        vhost.declare_exchange("orders", "topic").await;
+        vhost.bind("orders", "q", "#").await;
+        Self { queue: Queue::Rabbitmq(Box::new(vhost)), otlp_url: otlp_url.to_owned() }
+    }
+
+    /// Returns the broker, what ingress sends to and what the consumer receives from, as the spans name them.
+    fn names(&self) -> [&str; 3] {
+        match &self.queue {
+            Queue::Sqs { url, .. } => {
+                let queue = url.rsplit('/').next().unwrap();
+                ["aws_sqs", queue, queue]
+            }
+            Queue::Rabbitmq(_) => ["rabbitmq", "orders", "q"],
+        }
     }
 
     fn variable(&self, function: &str, name: &str) -> Option<String> {
-        Some(match name {
-            "AWS_ENDPOINT_URL" => self.service.url.clone(),
-            "AWS_REGION" => "us-east-1".to_owned(),
-            "AWS_LAMBDA_FUNCTION_NAME" => function.to_owned(),
-            "OTEL_EXPORTER_OTLP_ENDPOINT" => self.otlp_url.clone(),
-            "QUEUE_ORDERS" => self.queue_url.clone(),
-            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" | "SECRET_ARN" => "test".to_owned(),
-            _ => return None,
-        })
+        let of_queue = match (&self.queue, name) {
+            (Queue::Sqs { service, .. }, "AWS_ENDPOINT_URL") => Some(service.url.clone()),
+            (Queue::Sqs { url, .. }, "QUEUE_ORDERS") => Some(url.clone()),
+            (Queue::Rabbitmq(vhost), "RABBITMQ_URL") => Some(vhost.url()),
+            (Queue::Rabbitmq(_), "QUEUE_ORDERS") => Some("rabbitmq:orders/{type}".to_owned()),
+            _ => None,
+        };
+        let of_all = || match name {
+            "AWS_REGION" => Some("us-east-1".to_owned()),
+            "AWS_LAMBDA_FUNCTION_NAME" => Some(function.to_owned()),
+            "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(self.otlp_url.clone()),
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" | "SECRET_ARN" => Some("test".to_owned()),
+            _ => None,
+        };
+        of_queue.or_else(of_all)
     }
 
     /// Returns the status of a POST of a JSON array, each item an order.
@@ -103,32 +141,56 @@ impl Functions {
         serde_json::to_value(answer).unwrap()["statusCode"].as_u64().unwrap()
     }
 
-    /// Gives the messages of the queue to a consumer in one batch, and returns the bodies and how many it returned.
-    async fn consume(&self, count: usize) -> (Vec<Value>, usize) {
-        let messages = self.service.receive_count(&self.queue_url, count).await;
-        let arn = self.service.arn(&self.queue_url).await;
-        let record = |message: &aws_sdk_sqs::types::Message| {
-            let trace =
-                message.attributes.as_ref().and_then(|all| all.get(&MessageSystemAttributeName::AwsTraceHeader));
-            json!({
-                "messageId": message.message_id,
-                "receiptHandle": message.receipt_handle,
-                "body": message.body,
-                "attributes": { "ApproximateReceiveCount": "1", "AWSTraceHeader": trace },
-                "eventSource": "aws:sqs",
-                "eventSourceARN": arn,
-            })
+    /// Gives the messages of the queue to a consumer in one batch, and returns the events that were handled. The order
+    /// 0 fails the first time.
+    async fn consume(&self, count: usize) -> Vec<Value> {
+        let (handled, tracer) = (Handled::default(), Tracer::from_env(|name| self.variable("consumer", name)));
+        let events = Arc::clone(&handled);
+        let fails = |delivery: &Delivery| *delivery.envelope().payload() == *b"0" && delivery.receive_count() == 1;
+        let handler = move |delivery: Arc<Delivery>| {
+            events.lock().unwrap().push(Arc::clone(&delivery));
+            std::future::ready(if fails(&delivery) { Outcome::Retry } else { Outcome::Done })
         };
-        let event = json!({ "Records": messages.iter().map(record).collect::<Vec<_>>() }).to_string();
-        let sdk = sluicegate_queue::sqs::sdk_config(|name| self.variable("consumer", name)).unwrap();
-        let tracer = Tracer::from_env(|name| self.variable("consumer", name)).unwrap().unwrap();
-        let handler = async |order: u32, _: Arc<Delivery>| if order == 0 { Outcome::Retry } else { Outcome::Done };
-        let consumer = Consumer::builder().sdk_config(sdk).tracer(tracer).on_json("order.placed", handler);
-        let event = LambdaEvent::new(RawValue::from_string(event).unwrap(), context(FUNCTION_TIMEOUT));
-        let response = consumer.build().unwrap().handle(event).await.unwrap();
-        let body = |message: &aws_sdk_sqs::types::Message| serde_json::from_str(message.body().unwrap()).unwrap();
-        (messages.iter().map(body).collect(), response.failures().count())
+        let consumer = Consumer::builder().tracer(tracer.unwrap().unwrap()).otherwise(handler);
+        let returned = match &self.queue {
+            Queue::Sqs { service, url } => {
+                let sdk = sluicegate_queue::sqs::sdk_config(|name| self.variable("consumer", name)).unwrap();
+                consume_sqs(consumer.sdk_config(sdk), service, url, count).await
+            }
+            Queue::Rabbitmq(vhost) => {
+                vhost.until_ready("q", u32::try_from(count).unwrap()).await;
+                let broker = consumer::broker(&vhost.url());
+                let consumer = consumer.broker(broker).retry_delays(RetryDelays::new(vec![1]).unwrap());
+                let consumer = consumer.sdk_config(consumer::no_sdk_config()).build().unwrap();
+                consumer::turn(vhost, &vhost.channel().await, &consumer).await.expect("messages").expect("settled");
+                usize::try_from(vhost.ready("q.retry.1s").await).unwrap()
+            }
+        };
+        let handled = handled.lock().unwrap();
+        assert_eq!(returned, handled.iter().filter(|delivery| fails(delivery)).count());
+        let events = handled.iter().map(|delivery| delivery.envelope().encode());
+        events.map(|event| serde_json::from_str(&event).unwrap()).collect()
     }
+}
+
+/// Gives the messages of an SQS queue to a consumer in one batch, and returns how many it returned.
+async fn consume_sqs(consumer: ConsumerBuilder, service: &Service, url: &str, count: usize) -> usize {
+    let messages = service.receive_count(url, count).await;
+    let arn = service.arn(url).await;
+    let record = |message: &aws_sdk_sqs::types::Message| {
+        let trace = message.attributes.as_ref().and_then(|all| all.get(&MessageSystemAttributeName::AwsTraceHeader));
+        json!({
+            "messageId": message.message_id,
+            "receiptHandle": message.receipt_handle,
+            "body": message.body,
+            "attributes": { "ApproximateReceiveCount": "1", "AWSTraceHeader": trace },
+            "eventSource": "aws:sqs",
+            "eventSourceARN": arn,
+        })
+    };
+    let event = json!({ "Records": messages.iter().map(record).collect::<Vec<_>>() }).to_string();
+    let event = LambdaEvent::new(RawValue::from_string(event).unwrap(), context(FUNCTION_TIMEOUT));
+    consumer.build().unwrap().handle(event).await.unwrap().failures().count()
 }
 
 /// Returns a contract with one route, which takes batches.
@@ -156,9 +218,40 @@ fn check(span: &Value, expected: &Value) {
 #[ignore = "needs opentelemetry-proto, which ./tests/run installs"]
 async fn opentelemetry_reads_a_trace_from_the_request_to_each_handler() {
     let mut receiver = Receiver::start();
-    let functions = Functions::start(&receiver.url).await;
-    let queue = functions.queue_url.rsplit('/').next().unwrap();
+    let functions = Functions::on_sqs(&receiver.url).await;
+    traced(&mut receiver, &functions).await;
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ and opentelemetry-proto, which ./tests/run brings"]
+async fn opentelemetry_reads_a_trace_through_rabbitmq_and_its_retries() {
+    let mut receiver = Receiver::start();
+    let functions = Functions::on_rabbitmq(&receiver.url).await;
+    let sent = traced(&mut receiver, &functions).await;
+
+    // The copy in the retry queue belongs to the same sender.
+    assert_eq!(functions.consume(1).await.len(), 1);
+    let [process, receive] = receiver.spans();
+    for span in [&process, &receive] {
+        assert_eq!(span["links"], sent, "{span}");
+    }
+    assert_eq!(process["attributes"]["sluicegate.receive_count"], 2);
+
+    // A message of another program, which has no event: the span of its sender is in the header.
+    let Queue::Rabbitmq(vhost) = &functions.queue else { panic!("on RabbitMQ") };
+    let mut headers = FieldTable::default();
+    headers.insert("traceparent".into(), AMQPValue::LongString(format!("00-{TRACE}-{CALLER}-01").into()));
+    vhost.publish("", "q", BasicProperties::default().with_headers(headers), b"Order ID: 12345").await;
+    functions.consume(1).await;
+    let [process, _] = receiver.spans();
+    check(&process, &json!({ "name": "process q", "kind": "SPAN_KIND_CONSUMER", "links": [[TRACE, CALLER]] }));
+    let Queue::Rabbitmq(vhost) = functions.queue else { panic!("on RabbitMQ") };
+    vhost.delete().await;
+}
+
+/// Sends two orders, of which one is retried, and checks every span. Returns the links to their sender.
+async fn traced(receiver: &mut Receiver, functions: &Functions) -> Value {
+    let [system, destination, queue] = functions.names();
     assert_eq!(functions.post("[1, 0]", Some(&format!("00-{TRACE}-{CALLER}-01"))).await, 202);
     let [send, server] = receiver.spans();
     check(
@@ -177,18 +270,17 @@ async fn opentelemetry_reads_a_trace_from_the_request_to_each_handler() {
     check(
         &send,
         &json!({
-            "trace": TRACE, "parent": server["id"], "name": format!("send {queue}"), "kind": "SPAN_KIND_PRODUCER",
+            "trace": TRACE, "parent": server["id"], "name": format!("send {destination}"), "kind": "SPAN_KIND_PRODUCER",
         }),
     );
     let sent = json!({
-        "messaging.system": "aws_sqs", "messaging.operation.name": "send", "messaging.operation.type": "send",
-        "messaging.destination.name": queue, "messaging.batch.message_count": 2,
+        "messaging.system": system, "messaging.operation.name": "send", "messaging.operation.type": "send",
+        "messaging.destination.name": destination, "messaging.batch.message_count": 2,
     });
     assert_eq!(send["attributes"], sent);
     assert!(send["ns"].as_u64() <= server["ns"].as_u64(), "{send} {server}");
 
-    let (events, returned) = functions.consume(2).await;
-    assert_eq!(returned, 1);
+    let events = functions.consume(2).await;
     for event in &events {
         assert_eq!(
             (&event["traceparent"], &event["tracestate"]),
@@ -222,19 +314,20 @@ async fn opentelemetry_reads_a_trace_from_the_request_to_each_handler() {
         check(
             attributes,
             &json!({
-                "messaging.system": "aws_sqs", "cloudevents.event_type": "order.placed", "sluicegate.receive_count": 1,
+                "messaging.system": system, "cloudevents.event_type": "order.placed", "sluicegate.receive_count": 1,
             }),
         );
     }
+    json!([link])
 }
 
 #[tokio::test]
 #[ignore = "needs opentelemetry-proto, which ./tests/run installs"]
 async fn a_request_that_its_caller_does_not_record_is_recorded_nowhere() {
     let mut receiver = Receiver::start();
-    let functions = Functions::start(&receiver.url).await;
+    let functions = Functions::on_sqs(&receiver.url).await;
     assert_eq!(functions.post("[1]", Some(&format!("00-{TRACE}-{CALLER}-00"))).await, 202);
-    let (events, _) = functions.consume(1).await;
+    let events = functions.consume(1).await;
     let carried = events[0]["traceparent"].as_str().unwrap();
     assert!(carried.starts_with(&format!("00-{TRACE}-")) && carried.ends_with("-00"), "{carried}");
     // The batch is in a trace of its own, which the default sampler records. The message is not in it.
@@ -248,9 +341,9 @@ async fn a_request_that_its_caller_does_not_record_is_recorded_nowhere() {
 #[tokio::test]
 async fn without_a_receiver_requests_are_accepted_and_messages_handled() {
     // Nothing listens there: discard, RFC 863.
-    let functions = Functions::start("http://127.0.0.1:9").await;
+    let functions = Functions::on_sqs("http://127.0.0.1:9").await;
     assert_eq!(functions.post("[1, 0]", None).await, 202);
-    let (events, returned) = functions.consume(2).await;
-    assert_eq!((events.len(), returned), (2, 1));
+    let events = functions.consume(2).await;
+    assert_eq!(events.len(), 2);
     assert!(events.iter().all(|event| event["traceparent"].is_string()), "{events:?}");
 }

@@ -16,7 +16,7 @@ struct Order {
 /// Accepts an order, and rejects one without items: a retry would not change it.
 async fn place_order(order: Order, delivery: Arc<Delivery>) -> Outcome {
     if order.quantity == 0 {
-        return Outcome::Reject(format!("order {} has no items", order.order_id));
+        return Outcome::reject("order_empty", format!("order {} has no items", order.order_id));
     }
     println!("order {} of {}, receive {}", order.order_id, delivery.queue(), delivery.receive_count());
     Outcome::Done

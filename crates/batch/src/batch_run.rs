@@ -6,13 +6,12 @@
 //!
 //! The calls of a source are boxed: they are made for failed messages only, and their futures are large.
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::convert::Infallible;
 use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -24,14 +23,15 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::deadlines::Deadlines;
 use crate::handlers::Handlers;
 use crate::idempotency::{Begin, Idempotency};
+use crate::rejection::codes;
 use crate::report::Report;
 use crate::retry::RetryPolicies;
-use crate::settlement::{Disposition, Settlement, Tries};
+use crate::settlement::{Disposition, Reason, Settlement, Tries};
 #[cfg(feature = "s3")]
 use crate::source::adapter::FetchError;
 use crate::source::adapter::{ReceivedMessage, Source};
 use crate::status::Statuses;
-use crate::{Delivery, Outcome};
+use crate::{Delivery, Outcome, Rejection};
 
 /// The rules for one batch.
 pub(crate) struct BatchRun<'a> {
@@ -116,8 +116,8 @@ impl<S: Source> RunningBatch<'_, S> {
         settled
     }
 
-    fn return_untouched(&self, index: usize, delay: Option<Duration>, reason: &str) -> Settlement {
-        self.settled(index, &self.messages[index], None, Disposition::Returned(delay), reason, None)
+    fn return_untouched(&self, index: usize, delay: Option<Duration>, reason: &'static str) -> Settlement {
+        self.settled(index, &self.messages[index], None, Disposition::Returned(delay), &reason.into(), None)
     }
 
     /// Settles one message; where the source retries in place, after as many tries as the time allows. There a message
@@ -131,7 +131,7 @@ impl<S: Source> RunningBatch<'_, S> {
                 message,
                 None,
                 Disposition::Done,
-                "settled before its batch was returned",
+                &"settled before its batch was returned".into(),
                 None,
             );
         }
@@ -164,19 +164,27 @@ impl<S: Source> RunningBatch<'_, S> {
         };
         #[cfg(not(feature = "s3"))]
         let decoded = self.decode(index, message);
-        let (outcome, cause, handler) = match &decoded {
-            Err(NotDecoded::Undecodable(error)) => (Outcome::Reject(format!("undecodable: {error}")), "", None),
+        let (outcome, interruption, handler) = match &decoded {
+            Err(NotDecoded::Undecodable(error)) => {
+                (Outcome::reject(codes::UNDECODABLE, format!("undecodable: {error}")), None, None)
+            }
             #[cfg(feature = "s3")]
-            Err(NotDecoded::NotFetched(error @ FetchError::Retry(_))) => (Outcome::Failed(error.to_string()), "", None),
+            Err(NotDecoded::NotFetched(error @ FetchError::Retry(_))) => {
+                (Outcome::Failed(error.to_string()), None, None)
+            }
             #[cfg(feature = "s3")]
             Err(NotDecoded::NotFetched(error @ FetchError::Reject(_))) => {
-                (Outcome::Reject(error.to_string()), "", None)
+                (Outcome::reject(codes::PAYLOAD_UNAVAILABLE, error.to_string()), None, None)
             }
             Ok(delivery) => match self.begin(delivery).await {
                 Begin::Handle => self.with_status(delivery, self.call(delivery)).await,
-                Begin::Refuse(outcome) => (outcome, "", None),
+                Begin::Refuse(outcome) => (outcome, None, None),
                 Begin::Settle(disposition, reason) => {
-                    return self.settled(index, message, Some(delivery.envelope()), disposition, reason, None);
+                    let reason = reason.into();
+                    if let Some(statuses) = self.run.statuses {
+                        statuses.settled(delivery, disposition, &reason, false);
+                    }
+                    return self.settled(index, message, Some(delivery.envelope()), disposition, &reason, None);
                 }
             },
         };
@@ -186,18 +194,20 @@ impl<S: Source> RunningBatch<'_, S> {
         };
         let envelope = decoded.as_deref().ok().map(Delivery::envelope);
         let backoff = || self.run.retries.of(envelope.map(Envelope::event_type)).delay(tries.count);
-        let (disposition, reason) = match unless_last(outcome, cause, message.receive_count, tries) {
-            Outcome::Done => (Disposition::Done, cause.into()),
-            Outcome::Retry => (Disposition::Retry(backoff()), cause.into()),
+        let (disposition, reason): (_, Reason) = match unless_last(outcome, interruption, message.receive_count, tries)
+        {
+            Outcome::Done => (Disposition::Done, "".into()),
+            Outcome::Retry => (Disposition::Retry(backoff()), interruption.map_or("", Interruption::reason).into()),
             Outcome::Failed(reason) => (Disposition::Retry(backoff()), reason.into()),
             Outcome::RetryAfter(delay) => (Disposition::Retry(delay), "after a delay that the handler set".into()),
-            Outcome::Reject(reason) => match self.dead_letter(index, &reason).await {
+            Outcome::Reject(rejection) => match self.dead_letter(index, &rejection).await {
                 Ok(()) if matches!(decoded, Err(NotDecoded::Undecodable(_))) => {
-                    (Disposition::Undecodable, Cow::Owned(reason))
+                    (Disposition::Undecodable, rejection.into())
                 }
-                Ok(()) => (Disposition::Rejected, reason.into()),
+                Ok(()) => (Disposition::Rejected, rejection.into()),
                 Err(error) => {
-                    (Disposition::RejectFailed(backoff()), format!("{reason}; not dead-lettered: {error}").into())
+                    let detail = format!("{rejection}; not dead-lettered: {error}");
+                    (Disposition::RejectFailed(backoff()), rejection.with_detail(detail).into())
                 }
             },
         };
@@ -223,7 +233,7 @@ impl<S: Source> RunningBatch<'_, S> {
         message: &ReceivedMessage<'_>,
         envelope: Option<&Envelope>,
         disposition: Disposition,
-        reason: &str,
+        reason: &Reason,
         handler: Option<Duration>,
     ) -> Settlement {
         self.run.report.log(message, envelope, disposition, reason, handler);
@@ -252,17 +262,8 @@ impl<S: Source> RunningBatch<'_, S> {
     }
 
     fn delivery(&self, envelope: Envelope, index: usize, message: &ReceivedMessage<'_>) -> Arc<Delivery> {
-        Arc::new(Delivery {
-            group: group_of(&envelope, message),
-            envelope,
-            receive_count: message.receive_count,
-            queue: message.queue.to_owned(),
-            message_attributes: self.source.message_attributes(index),
-            deadline: self.run.deadlines.work_until,
-            lease: OnceLock::new(),
-            result: OnceLock::new(),
-            store: OnceLock::new(),
-        })
+        let attributes = self.source.message_attributes(index);
+        Arc::new(Delivery::new(envelope, message, attributes, self.run.deadlines.work_until))
     }
 
     /// Claims the key of a message whose type has an idempotency rule.
@@ -273,19 +274,19 @@ impl<S: Source> RunningBatch<'_, S> {
         }
     }
 
-    /// Calls the handler. Returns the outcome, its cause if the handler did not decide, and the time it took.
-    async fn call(&self, delivery: &Arc<Delivery>) -> (Outcome, &'static str, Option<Duration>) {
+    /// Calls the handler. Returns the outcome, the interruption if the handler did not decide, and the time it took.
+    async fn call(&self, delivery: &Arc<Delivery>) -> (Outcome, Option<Interruption>, Option<Duration>) {
         let started = Instant::now();
         // One async block, so that a panic is caught while the handler is called, polled or dropped. Unwinding is safe:
         // handlers are `Fn` and synchronize their own shared state.
         let deadline = self.run.deadlines.work_until;
         let work = async { timeout_at(deadline, self.run.handlers.call(Arc::clone(delivery))).await };
-        let (outcome, cause) = match AssertUnwindSafe(work).catch_unwind().await {
-            Ok(Ok(outcome)) => (outcome, ""),
-            Ok(Err(_)) => (Outcome::Retry, "the handler was cancelled at the deadline"),
-            Err(_) => (Outcome::Retry, "the handler panicked"),
+        let (outcome, interruption) = match AssertUnwindSafe(work).catch_unwind().await {
+            Ok(Ok(outcome)) => (outcome, None),
+            Ok(Err(_)) => (Outcome::Retry, Some(Interruption::Cancelled)),
+            Err(_) => (Outcome::Retry, Some(Interruption::Panicked)),
         };
-        (outcome, cause, Some(started.elapsed()))
+        (outcome, interruption, Some(started.elapsed()))
     }
 
     /// Counts a failure. If the source does not answer in time, the message is retried.
@@ -295,8 +296,8 @@ impl<S: Source> RunningBatch<'_, S> {
         tries.unwrap_or(Tries { count: message.receive_count, last: false })
     }
 
-    async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), SendError> {
-        let storing = Box::pin(self.source.dead_letter(index, reason));
+    async fn dead_letter(&self, index: usize, rejection: &Rejection) -> Result<(), SendError> {
+        let storing = Box::pin(self.source.dead_letter(index, rejection));
         match timeout_at(self.run.deadlines.dead_letter_until, storing).await {
             Ok(stored) => stored,
             Err(_) => Err(SendError::Unknown { reason: "no time was left".to_owned() }),
@@ -314,22 +315,42 @@ enum NotDecoded<E> {
     NotFetched(FetchError),
 }
 
-/// Returns the group from the envelope, or else the broker's. The broker's may be a hash, because SQS does not accept
-/// every text.
-fn group_of(envelope: &Envelope, message: &ReceivedMessage<'_>) -> Option<String> {
-    envelope.group().or(message.group.as_deref()).map(str::to_owned)
+/// Why a handler did not decide.
+#[derive(Clone, Copy, Debug)]
+enum Interruption {
+    Cancelled,
+    Panicked,
+}
+
+impl Interruption {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Cancelled => "the handler was cancelled at the deadline",
+            Self::Panicked => "the handler panicked",
+        }
+    }
+
+    /// Returns the code of a message that it ends the last receive of.
+    fn code(self) -> &'static str {
+        match self {
+            Self::Cancelled => codes::HANDLER_CANCELLED,
+            Self::Panicked => codes::HANDLER_PANICKED,
+        }
+    }
 }
 
 /// Returns the outcome, or a rejection if the message failed the last of its receives.
-fn unless_last(outcome: Outcome, cause: &str, receive_count: u32, tries: Tries) -> Outcome {
+fn unless_last(outcome: Outcome, interruption: Option<Interruption>, receive_count: u32, tries: Tries) -> Outcome {
     let cause = match &outcome {
         _ if !tries.last => return outcome,
         Outcome::Done | Outcome::Reject(_) => return outcome,
         Outcome::Failed(reason) => reason,
-        Outcome::Retry | Outcome::RetryAfter(_) if cause.is_empty() => "the handler returned a retry",
-        Outcome::Retry | Outcome::RetryAfter(_) => cause,
+        Outcome::Retry | Outcome::RetryAfter(_) => {
+            interruption.map_or("the handler returned a retry", Interruption::reason)
+        }
     };
-    Outcome::Reject(format!("receives exhausted after {receive_count}: {cause}"))
+    let code = interruption.map_or(codes::RECEIVES_EXHAUSTED, Interruption::code);
+    Outcome::reject(code, format!("receives exhausted after {receive_count}: {cause}"))
 }
 
 /// Returns the ordering groups as indexes, those with the most receives first. A message that was not started in time

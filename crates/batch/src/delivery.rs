@@ -9,6 +9,8 @@ use sluicegate_idempotency::{AnyStore, Lease};
 use sluicegate_idempotency::{StoreError, TransactWrite, TransactionError};
 use tokio::time::Instant;
 
+use crate::source::adapter::ReceivedMessage;
+
 /// A received message, as a handler gets it.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -18,13 +20,41 @@ pub struct Delivery {
     pub(crate) group: Option<String>,
     pub(crate) message_attributes: BTreeMap<String, String>,
     pub(crate) deadline: Instant,
-    pub(crate) lease: OnceLock<Lease>,
+    /// Set once the key of the message is claimed.
+    pub(crate) claimed: OnceLock<Claimed>,
     pub(crate) result: OnceLock<String>,
-    /// The store of the lease.
-    pub(crate) store: OnceLock<Arc<AnyStore>>,
+}
+
+/// The claim of a message's key.
+#[derive(Clone, Debug)]
+pub(crate) struct Claimed {
+    pub(crate) lease: Lease,
+    /// The store of the lease; `None` in a test of a handler.
+    #[cfg_attr(not(feature = "dynamodb"), expect(dead_code, reason = "a transaction needs DynamoDB"))]
+    pub(crate) store: Option<Arc<AnyStore>>,
 }
 
 impl Delivery {
+    /// Creates the delivery of a message whose handler has until `deadline`. Its group is the envelope's, or else the
+    /// broker's, which may be a hash, because SQS does not accept every text.
+    pub(crate) fn new(
+        envelope: Envelope,
+        message: &ReceivedMessage<'_>,
+        message_attributes: BTreeMap<String, String>,
+        deadline: Instant,
+    ) -> Self {
+        Self {
+            group: envelope.group().or(message.group.as_deref()).map(str::to_owned),
+            envelope,
+            receive_count: message.receive_count,
+            queue: message.queue.to_owned(),
+            message_attributes,
+            deadline,
+            claimed: OnceLock::new(),
+            result: OnceLock::new(),
+        }
+    }
+
     /// Returns the event. For a raw message it is created: see the [crate's documentation](crate).
     #[must_use]
     pub fn envelope(&self) -> &Envelope {
@@ -69,7 +99,7 @@ impl Delivery {
     /// store failed and the rule is open then.
     #[must_use]
     pub fn lease(&self) -> Option<&Lease> {
-        self.lease.get()
+        self.claimed.get().map(|claimed| &claimed.lease)
     }
 
     /// Carries out writes in DynamoDB and completes the record of the message, in one transaction: the effect happens
@@ -81,11 +111,11 @@ impl Delivery {
     /// false, the handler may know that a retry is useless. Without a [`lease`](Self::lease), nothing is written.
     #[cfg(feature = "dynamodb")]
     pub async fn complete_with(&self, writes: Vec<TransactWrite>) -> Result<(), TransactionError> {
-        let (Some(lease), Some(store)) = (self.lease(), self.store.get()) else {
+        let Some(Claimed { lease, store: Some(store) }) = self.claimed.get() else {
             let text =
                 "the message has no lease: give its type a rule with `idempotency_for`, and not one that is open";
             return Err(StoreError::Refused(text.to_owned()).into());
         };
-        store.complete_with(lease, crate::idempotency::RESULT, writes, self.deadline).await
+        store.complete_with(lease, &crate::idempotency::stored_result(self), writes, self.deadline).await
     }
 }

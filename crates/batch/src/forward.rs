@@ -24,6 +24,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
+use crate::rejection::codes;
 use crate::{Delivery, Envelope, Outcome, chain};
 
 /// Longest time for a request, connection and answer included. It is well below the function's timeout, so an endpoint
@@ -148,7 +149,7 @@ fn outcome(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Outcome 
             Some(delay) => Outcome::RetryAfter(delay),
             None => Outcome::Retry,
         },
-        code => Outcome::Reject(format!("the endpoint answered {code}")),
+        code => Outcome::reject(codes::ENDPOINT_REFUSED, format!("the endpoint answered {code}")),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use crate::by_type::ByType;
+use crate::rejection::codes;
 use crate::{Delivery, Outcome};
 
 type Handler = Box<dyn Fn(Arc<Delivery>) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>;
@@ -49,7 +50,7 @@ impl Handlers {
         let event_type = delivery.envelope().event_type();
         match self.by_type.find(event_type).or(self.otherwise.as_ref()) {
             Some(handler) => handler(delivery).await,
-            None => Outcome::Reject(format!("no handler for type {event_type}")),
+            None => Outcome::reject(codes::NO_HANDLER, format!("no handler for type {event_type}")),
         }
     }
 }
@@ -79,7 +80,7 @@ where
             let work = handler(payload, delivery);
             Box::pin(async move { work.await.into() })
         }
-        Err(error) => Box::pin(std::future::ready(Outcome::Reject(error.to_string()))),
+        Err(error) => Box::pin(std::future::ready(Outcome::reject(codes::PAYLOAD_INVALID, error.to_string()))),
     })
 }
 

@@ -11,11 +11,15 @@
 //! | reject | deleted once the message is in the dead-letter queue, so a corrected one can follow under its id |
 //! | retry that was the last receive | as after a retry, because the effect is unknown |
 //!
-//! The result that is stored is the word `done`: a message has no caller that waits for more.
+//! The result that is stored is the word `done`, followed by the id of the event and the text of
+//! [`Delivery::set_result`] if the message has a status. When that message comes again, the text is recorded there, in
+//! case the function ended before it did so itself. Another message with the same key may have another sender, which
+//! does not get the text.
 
 mod rule;
 mod rules;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -26,6 +30,8 @@ pub use self::rule::{IdempotencyKey, IdempotencyRule, OnStoreFailure};
 pub(crate) use self::rules::Rules;
 use crate::by_type::ByType;
 use crate::deadlines::Deadlines;
+use crate::delivery::Claimed;
+use crate::rejection::codes;
 use crate::settlement::Disposition;
 use crate::{Delivery, Outcome};
 
@@ -33,7 +39,20 @@ use crate::{Delivery, Outcome};
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The stored result of a handled message.
-pub(crate) const RESULT: &str = "done";
+const RESULT: &str = "done";
+
+/// Returns the stored result of a message that is handled.
+pub(crate) fn stored_result(delivery: &Delivery) -> Cow<'static, str> {
+    match delivery.result().filter(|_| delivery.envelope().has_status()) {
+        Some(of_handler) => Cow::Owned(before_result(delivery) + of_handler),
+        None => Cow::Borrowed(RESULT),
+    }
+}
+
+/// Returns what is stored before the result that a handler set. The id is quoted, so that its end is known.
+fn before_result(delivery: &Delivery) -> String {
+    format!("{RESULT} {}: ", serde_json::Value::from(delivery.envelope().id()))
+}
 
 /// The rules of a consumer, and the store of its keys.
 pub(crate) struct Idempotency {
@@ -65,7 +84,7 @@ impl Idempotency {
     async fn claim(&self, rule: &IdempotencyRule, delivery: &Delivery, deadlines: &Deadlines) -> Begin {
         let key = match rule.key.of(delivery) {
             Ok(key) => key,
-            Err(no_key) => return Begin::Refuse(Outcome::Reject(no_key.to_string())),
+            Err(no_key) => return Begin::Refuse(Outcome::reject(codes::IDEMPOTENCY_KEY_MISSING, no_key.to_string())),
         };
         let now = SystemTime::now();
         let claim = Claim {
@@ -78,17 +97,23 @@ impl Idempotency {
         let left = deadlines.work_until.saturating_duration_since(Instant::now());
         match self.store.begin(&claim, Instant::now() + BEGIN_TIMEOUT.min(left / 2)).await {
             Ok(Begun::New(lease)) => {
-                delivery.lease.get_or_init(|| lease);
-                delivery.store.get_or_init(|| Arc::clone(&self.store));
+                delivery.claimed.get_or_init(|| Claimed { lease, store: Some(Arc::clone(&self.store)) });
                 Begin::Handle
             }
-            Ok(Begun::Completed { .. }) => Begin::Settle(Disposition::Duplicate, ""),
+            Ok(Begun::Completed { result }) => {
+                if delivery.envelope().has_status()
+                    && let Some(of_handler) = result.strip_prefix(&before_result(delivery))
+                {
+                    delivery.result.get_or_init(|| of_handler.to_owned());
+                }
+                Begin::Settle(Disposition::Duplicate, "")
+            }
             Ok(Begun::InProgress { lease_left }) => {
                 Begin::Settle(Disposition::Returned(Some(lease_left)), "another delivery of it is being handled")
             }
             Ok(Begun::Conflict) => {
                 let reason = "its idempotency key belongs to a message with another type or payload";
-                Begin::Refuse(Outcome::Reject(reason.to_owned()))
+                Begin::Refuse(Outcome::reject(codes::IDEMPOTENCY_KEY_REUSED, reason))
             }
             Err(error) => match rule.on_store_failure {
                 OnStoreFailure::Closed => {
@@ -110,7 +135,7 @@ impl Idempotency {
         if let Some(lease) = delivery.lease().filter(|lease| !lease.is_completed()) {
             let ended = async {
                 match disposition {
-                    Disposition::Done => self.store.complete(lease, RESULT, deadline).await,
+                    Disposition::Done => self.store.complete(lease, &stored_result(delivery), deadline).await,
                     Disposition::Rejected if !is_last => self.store.abandon(lease, Effect::None, deadline).await,
                     _ => self.store.abandon(lease, Effect::Unknown, deadline).await,
                 }

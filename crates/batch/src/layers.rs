@@ -62,12 +62,15 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     use tower::limit::ConcurrencyLimitLayer;
     use tower::timeout::TimeoutLayer;
     use tower::util::MapResponseLayer;
+    use tracing::Instrument as _;
+    use tracing::instrument::Instrumented;
 
     use super::*;
     use crate::{Consumer, ConsumerBuilder, testing};
@@ -123,6 +126,64 @@ mod tests {
         let seen = outcomes.lock().unwrap().clone();
         assert_eq!(seen, [Outcome::Retry, Outcome::Retry, Outcome::Done, Outcome::Done]);
         assert_eq!(returned(consumer()).await, 2, "without a layer");
+    }
+
+    /// A layer of a user, which gives each delivery a span.
+    #[derive(Clone)]
+    struct InSpan<S>(S);
+
+    impl<S: Service<Arc<Delivery>>> Service<Arc<Delivery>> for InSpan<S> {
+        type Response = S::Response;
+        type Error = S::Error;
+        type Future = Instrumented<S::Future>;
+
+        fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+            self.0.poll_ready(context)
+        }
+
+        fn call(&mut self, delivery: Arc<Delivery>) -> Self::Future {
+            let span = tracing::info_span!("handle", id = delivery.envelope().id());
+            self.0.call(delivery).instrument(span)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_handler_runs_in_the_span_that_a_layer_gave_its_delivery() {
+        let (lines, ids) = (Arc::<Lines>::default(), Arc::<Mutex<Vec<String>>>::default());
+        let subscriber = tracing_subscriber::fmt().with_writer(Arc::clone(&lines)).with_ansi(false).without_time();
+        let _default = tracing::subscriber::set_default(subscriber.with_target(false).finish());
+        let handled = Arc::clone(&ids);
+        let handler = move |delivery: Arc<Delivery>| {
+            let ids = Arc::clone(&handled);
+            async move {
+                // The handler of the other order runs in between.
+                tokio::task::yield_now().await;
+                tracing::info!("reserved for {}", delivery.envelope().id());
+                ids.lock().unwrap().push(delivery.envelope().id().to_owned());
+            }
+        };
+        let consumer = Consumer::builder().on("order.placed", handler).layer(tower_layer::layer_fn(InSpan));
+        assert_eq!(returned(consumer).await, 0);
+        let printed = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let printed: Vec<_> = printed.lines().filter(|line| line.contains("reserved for")).collect();
+        let expected = |id: &String| format!(" INFO handle{{id={id:?}}}: reserved for {id}");
+        assert_eq!(printed, ids.lock().unwrap().iter().map(expected).collect::<Vec<_>>());
+        assert_eq!(printed.len(), 2);
+    }
+
+    /// What was logged.
+    #[derive(Default)]
+    struct Lines(Mutex<Vec<u8>>);
+
+    impl std::io::Write for &Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
 
     #[tokio::test]

@@ -22,8 +22,8 @@
 //! # Guarantees
 //!
 //! - The outer event is decoded tolerantly, so one message cannot make another fail; each message is decoded strictly.
-//! - A handler returns an [`Outcome`]: done, retry after a backoff ([`RetryPolicy`]), or reject with a reason. A
-//!   rejected message is stored in the dead-letter queue before it is deleted.
+//! - A handler returns an [`Outcome`]: done, retry after a backoff ([`RetryPolicy`]), or reject with a code
+//!   and a detail ([`Rejection`]). A rejected message is stored in the dead-letter queue before it is deleted.
 //! - A panic counts as a failure of its message. A handler is cancelled at [`Delivery::deadline`], which leaves time to
 //!   settle.
 //! - Messages of a FIFO group are handled one at a time and in order, and none after a failure of the group.
@@ -68,13 +68,13 @@
 //!
 //! The sender of a message can follow it, if its route has `status: true`: the consumer records in its store that a
 //! message is being processed, waits for a retry, is done, or is dead. `Delivery::set_result` gives the sender a
-//! result. A sender sees the reason of an [`Outcome::Reject`], and no other.
+//! result. A sender sees the code and the detail of a [`Rejection`], and no other reason.
 //!
 //! # Logs and metrics
 //!
 //! Each delivery writes one log line with the fields `request_id`, `message_id` (of the event), `broker_id`,
-//! `event_type`, `queue`, `receive_count`, `outcome`, `reason`, `handler_ms` and `trace_id`. Each queue of a batch
-//! writes one line of metrics, documented in the crate `sluicegate-telemetry`. Payloads are not logged. With
+//! `event_type`, `queue`, `receive_count`, `outcome`, `code`, `reason`, `handler_ms` and `trace_id`. Each queue of a
+//! batch writes one line of metrics, documented in the crate `sluicegate-telemetry`. Payloads are not logged. With
 //! [`serve()`], lines of messages that went well are held until the batch waits for something or ends, and are then
 //! written together; warnings, errors and the lines of handlers are written at once.
 //!
@@ -103,6 +103,7 @@ mod idempotency;
 mod layers;
 mod log;
 mod outcome;
+mod rejection;
 mod report;
 mod retry;
 mod serve;
@@ -125,6 +126,7 @@ pub use idempotency::{IdempotencyKey, IdempotencyRule, OnStoreFailure};
 pub use layers::HandlerService;
 pub use log::log;
 pub use outcome::Outcome;
+pub use rejection::{OrReject, Rejection};
 pub use retry::RetryPolicy;
 pub use serve::serve;
 pub use settlement::BatchResponse;

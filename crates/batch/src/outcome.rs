@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use sluicegate_queue::chain;
 
+use crate::Rejection;
+
 /// The decision about a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -22,9 +24,23 @@ pub enum Outcome {
     /// that is at least as long, or else the longest (RabbitMQ). On an ordered queue of RabbitMQ the delay ends at the
     /// latest with the invocation.
     RetryAfter(Duration),
-    /// A retry is pointless: the message goes to the dead-letter queue now, with this reason, which is also logged. It
-    /// should not contain payload.
-    Reject(String),
+    /// A retry is pointless: the message goes to the dead-letter queue now, with this code and detail, which are also
+    /// logged.
+    Reject(Rejection),
+}
+
+impl Outcome {
+    /// Returns [`Outcome::Reject`] with a stable code and a detail: see [`Rejection::new`].
+    #[must_use]
+    pub fn reject(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::Reject(Rejection::new(code, detail))
+    }
+}
+
+impl From<Rejection> for Outcome {
+    fn from(rejection: Rejection) -> Self {
+        Self::Reject(rejection)
+    }
 }
 
 impl From<()> for Outcome {
@@ -38,17 +54,20 @@ impl fmt::Display for Outcome {
         match self {
             Self::Done => f.write_str("done"),
             Self::Retry => f.write_str("retry"),
-            Self::Failed(reason) | Self::Reject(reason) => f.write_str(reason),
+            Self::Failed(reason) => f.write_str(reason),
+            Self::Reject(rejection) => rejection.fmt(f),
             Self::RetryAfter(delay) => write!(f, "retry after {delay:?}"),
         }
     }
 }
 
-/// An outcome is an error too, so that a function within a handler can decide: `Err(Outcome::Reject(…))?`.
+/// An outcome is an error too, so that a function within a handler can decide: `Err(Outcome::RetryAfter(…))?`. A
+/// [`Rejection`] is one by itself.
 impl Error for Outcome {}
 
 /// For handlers that use `?`: an error becomes [`Outcome::Failed`] with its causes. If the error or one of its causes
-/// is an [`Outcome`], that is the outcome; the reason of a reject or a failure then has the whole chain.
+/// is an [`Outcome`] or a [`Rejection`], that is the outcome; the reason of a reject or a failure then has the whole
+/// chain.
 impl<T: Into<Outcome>, E: Into<Box<dyn Error + Send + Sync>>> From<Result<T, E>> for Outcome {
     fn from(result: Result<T, E>) -> Self {
         match result {
@@ -60,11 +79,14 @@ impl<T: Into<Outcome>, E: Into<Box<dyn Error + Send + Sync>>> From<Result<T, E>>
 
 /// Returns the outcome of an error: that in its chain, or else a failure with the whole chain.
 pub(crate) fn of_error(error: &(dyn Error + 'static)) -> Outcome {
-    let mut causes = successors(Some(error), |&cause| cause.source());
-    match causes.find_map(|cause| cause.downcast_ref()) {
+    let decided = |cause: &&(dyn Error + 'static)| {
+        let rejected = || cause.downcast_ref().cloned().map(Outcome::Reject);
+        cause.downcast_ref().cloned().or_else(rejected)
+    };
+    match successors(Some(error), |&cause| cause.source()).find_map(|cause| decided(&cause)) {
         None | Some(Outcome::Failed(_)) => Outcome::Failed(chain(error)),
-        Some(Outcome::Reject(_)) => Outcome::Reject(chain(error)),
-        Some(other) => other.clone(),
+        Some(Outcome::Reject(rejection)) => Outcome::Reject(rejection.with_detail(chain(error))),
+        Some(other) => other,
     }
 }
 
@@ -77,8 +99,8 @@ mod tests {
         let parsed = |text: &str| -> Result<(), std::num::ParseIntError> { text.parse::<u8>().map(drop) };
         assert_eq!(Outcome::from(parsed("7")), Outcome::Done);
         assert_eq!(Outcome::from(parsed("x")), Outcome::Failed("invalid digit found in string".to_owned()));
-        let chosen: Result<Outcome, String> = Ok(Outcome::Reject("no such article".to_owned()));
-        assert_eq!(Outcome::from(chosen), Outcome::Reject("no such article".to_owned()));
+        let chosen: Result<Outcome, String> = Ok(Outcome::reject("unknown", "no such article"));
+        assert_eq!(Outcome::from(chosen), Outcome::reject("unknown", "no such article"));
         let disposition: Result<(), &str> = Err("the warehouse is closed");
         assert_eq!(Outcome::from(disposition), Outcome::Failed("the warehouse is closed".to_owned()));
         let caused = std::io::Error::other(parsed("x").unwrap_err());
@@ -89,9 +111,9 @@ mod tests {
     fn an_error_may_be_or_have_an_outcome() {
         #[derive(Debug, thiserror::Error)]
         #[error("order 7 is not shipped")]
-        struct NotShipped(#[source] Outcome);
+        struct NotShipped<E: Error + 'static>(#[source] E);
 
-        let reject = Outcome::Reject("no such article".to_owned());
+        let reject = Outcome::reject("unknown", "no such article");
         let later = Outcome::RetryAfter(Duration::from_secs(60));
         for outcome in
             [Outcome::Done, Outcome::Retry, Outcome::Failed("closed".to_owned()), later.clone(), reject.clone()]
@@ -100,7 +122,10 @@ mod tests {
             assert_eq!(Outcome::from(by_question_mark()), outcome);
         }
         let caused = |outcome| Outcome::from(Err::<(), _>(NotShipped(outcome)));
-        assert_eq!(caused(reject), Outcome::Reject("order 7 is not shipped: no such article".to_owned()));
+        let with_causes = Outcome::reject("unknown", "order 7 is not shipped: no such article");
+        assert_eq!(caused(reject), with_causes);
         assert_eq!(caused(later.clone()), later);
+        let by_rejection = Err::<(), _>(NotShipped(Rejection::new("unknown", "no such article")));
+        assert_eq!(Outcome::from(by_rejection), with_causes);
     }
 }

@@ -9,7 +9,7 @@ use lambda_runtime::Context;
 use sluicegate_envelope::Envelope;
 use sluicegate_telemetry::{Deliveries, Emitter, millis, trace_id};
 
-use crate::settlement::{Disposition, Settlement};
+use crate::settlement::{Disposition, Reason, Settlement};
 use crate::source::adapter::ReceivedMessage;
 
 /// The report of one invocation.
@@ -36,7 +36,7 @@ impl<'a> Report<'a> {
         message: &ReceivedMessage<'_>,
         envelope: Option<&Envelope>,
         disposition: Disposition,
-        reason: &str,
+        reason: &Reason,
         handler: Option<Duration>,
     ) {
         let request_id = self.request_id;
@@ -45,7 +45,7 @@ impl<'a> Report<'a> {
         let sent_in = message.trace_header.as_deref();
         let trace_id = trace_id(envelope.and_then(Envelope::traceparent), sent_in).or(trace_id(None, self.xray));
         let outcome = disposition.as_str();
-        let reason = Some(reason).filter(|reason| !reason.is_empty());
+        let (code, reason) = (reason.code.as_deref(), Some(&*reason.text).filter(|text| !text.is_empty()));
         let handler_ms = handler.map(millis);
         macro_rules! line {
             ($level:ident) => {
@@ -57,6 +57,7 @@ impl<'a> Report<'a> {
                     queue,
                     receive_count,
                     outcome,
+                    code,
                     reason,
                     handler_ms,
                     trace_id,

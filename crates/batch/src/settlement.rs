@@ -1,8 +1,11 @@
 //! [`Settlement`]: the result of one delivery, and [`BatchResponse`], the result of a batch.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Serialize;
+
+use crate::Rejection;
 
 /// The disposition of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +58,34 @@ impl Disposition {
             Self::Returned(delay) => delay,
             Self::Done | Self::Duplicate | Self::Rejected | Self::Undecodable => None,
         }
+    }
+}
+
+/// Why a delivery was settled as it was.
+#[derive(Debug)]
+pub(crate) struct Reason {
+    /// The code of a rejection.
+    pub(crate) code: Option<Cow<'static, str>>,
+    /// Empty if there is nothing to say.
+    pub(crate) text: Cow<'static, str>,
+}
+
+impl From<&'static str> for Reason {
+    fn from(text: &'static str) -> Self {
+        Self { code: None, text: text.into() }
+    }
+}
+
+impl From<String> for Reason {
+    fn from(text: String) -> Self {
+        Self { code: None, text: text.into() }
+    }
+}
+
+impl From<Rejection> for Reason {
+    fn from(rejection: Rejection) -> Self {
+        let (code, detail) = rejection.into_parts();
+        Self { code: Some(code), text: detail.into() }
     }
 }
 

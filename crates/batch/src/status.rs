@@ -16,7 +16,8 @@ use sluicegate_idempotency::{AnyStore, MessageState, STATUS_TEXT_BYTES_MAX, Stat
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::Delivery;
-use crate::settlement::Disposition;
+use crate::rejection::codes;
+use crate::settlement::{Disposition, Reason};
 
 /// How long a handler runs before its message is recorded as being processed. Chosen here: a sender asks every few
 /// seconds, and would not see a shorter state, which costs as much as the one that follows.
@@ -99,20 +100,23 @@ impl<'a> Statuses<'a> {
     }
 
     /// Notes what became of a message. `is_last` is true if it failed in each of its receives.
-    pub(crate) fn settled(&self, delivery: &Delivery, disposition: Disposition, reason: &str, is_last: bool) {
+    pub(crate) fn settled(&self, delivery: &Delivery, disposition: Disposition, reason: &Reason, is_last: bool) {
         if !delivery.envelope.has_status() {
             return;
         }
         let now = SystemTime::now();
         let state = match disposition {
-            Disposition::Done => MessageState::Done { result: delivery.result().map(str::to_owned) },
-            Disposition::Rejected => MessageState::Dead { reason: public(reason, is_last) },
+            // The function may have ended before it recorded the status of the delivery that was done.
+            Disposition::Done | Disposition::Duplicate => {
+                MessageState::Done { result: delivery.result().map(str::to_owned) }
+            }
+            Disposition::Rejected => dead(reason, is_last),
             Disposition::Retry(delay) | Disposition::RejectFailed(delay) => {
                 let next = (now + delay).duration_since(UNIX_EPOCH).unwrap_or_default();
                 MessageState::Retrying { receive_count: delivery.receive_count, next_s: next.as_secs() }
             }
             // They have no delivery, or were not handled now.
-            Disposition::Undecodable | Disposition::Returned(_) | Disposition::Duplicate => return,
+            Disposition::Undecodable | Disposition::Returned(_) => return,
         };
         let change = (delivery.envelope.id().to_owned(), state, now);
         self.settled.lock().unwrap_or_else(PoisonError::into_inner).push(change);
@@ -140,14 +144,13 @@ impl<'a> Statuses<'a> {
     }
 }
 
-/// Returns the reason that a sender sees.
-fn public(reason: &str, is_last: bool) -> String {
+/// Returns the state of a dead letter, with the reason that a sender sees.
+fn dead(reason: &Reason, is_last: bool) -> MessageState {
     if is_last {
-        return EXHAUSTED.to_owned();
+        return MessageState::Dead { code: Some(codes::RECEIVES_EXHAUSTED.to_owned()), reason: EXHAUSTED.to_owned() };
     }
-    let mut reason = reason.to_owned();
-    reason.truncate(reason.floor_char_boundary(STATUS_TEXT_BYTES_MAX));
-    reason
+    let text = &reason.text[..reason.text.floor_char_boundary(STATUS_TEXT_BYTES_MAX)];
+    MessageState::Dead { code: reason.code.as_deref().map(str::to_owned), reason: text.to_owned() }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@
 //!
 //! async fn handle(order: Order, delivery: Arc<Delivery>) -> Outcome {
 //!     match order.quantity {
-//!         0 => Outcome::Reject("nothing is ordered".to_owned()),
+//!         0 => Outcome::reject("nothing_ordered", "the quantity is 0"),
 //!         _ if delivery.receive_count() < 3 => Outcome::Retry,
 //!         _ => Outcome::Done,
 //!     }
@@ -22,7 +22,7 @@
 //! assert_eq!(order.clone().call_json(handle).await, Outcome::Retry);
 //! assert_eq!(order.receive_count(3).call_json(handle).await, Outcome::Done);
 //! let none = testing::json("order.placed", r#"{"quantity": 0}"#)?;
-//! assert_eq!(none.call_json(handle).await, Outcome::Reject("nothing is ordered".to_owned()));
+//! assert_eq!(none.call_json(handle).await, Outcome::reject("nothing_ordered", "the quantity is 0"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -30,10 +30,10 @@
 //!
 //! [`run`] gives a captured Lambda event to a whole consumer.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use lambda_runtime::{Context, LambdaEvent};
@@ -42,6 +42,8 @@ use serde_json::value::RawValue;
 use sluicegate_envelope::{Envelope, EnvelopeBuildError};
 use tokio::time::Instant;
 
+use crate::delivery::Claimed;
+use crate::source::adapter::ReceivedMessage;
 use crate::{BatchResponse, Delivery, Outcome, handlers};
 
 /// Default time until the deadline of a delivery, and of a function in [`run`].
@@ -96,19 +98,15 @@ pub struct DeliveryBuilder(Delivery);
 
 /// Starts building a delivery of this envelope.
 pub fn delivery(envelope: Envelope) -> DeliveryBuilder {
-    let group = envelope.group().map(str::to_owned);
-    let deadline = Instant::now() + DEADLINE_AFTER;
-    DeliveryBuilder(Delivery {
-        envelope,
+    let message = ReceivedMessage {
+        id: Cow::Borrowed("test"),
+        queue: "test",
         receive_count: 1,
-        queue: "test".to_owned(),
-        group,
-        message_attributes: BTreeMap::new(),
-        deadline,
-        lease: OnceLock::new(),
-        result: OnceLock::new(),
-        store: OnceLock::new(),
-    })
+        group: None,
+        ordered: false,
+        trace_header: None,
+    };
+    DeliveryBuilder(Delivery::new(envelope, &message, BTreeMap::new(), Instant::now() + DEADLINE_AFTER))
 }
 
 impl DeliveryBuilder {
@@ -144,7 +142,7 @@ impl DeliveryBuilder {
 
     /// Sets the lease that [`Delivery::lease`] returns.
     pub fn lease(mut self, lease: crate::Lease) -> Self {
-        self.0.lease = lease.into();
+        self.0.claimed = Claimed { lease, store: None }.into();
         self
     }
 
@@ -207,7 +205,7 @@ mod tests {
     #[tokio::test]
     async fn a_batch_of_sqs_returns_what_is_not_done() {
         let event = include_str!("../../../tests/events/orders-placed.json");
-        for (outcome, returned) in [(Outcome::Done, 0), (Outcome::Retry, 2), (Outcome::Reject("no".to_owned()), 2)] {
+        for (outcome, returned) in [(Outcome::Done, 0), (Outcome::Retry, 2), (Outcome::reject("no", ""), 2)] {
             let answers = outcome.clone();
             let consumer = Consumer::builder().otherwise(move |_| std::future::ready(answers.clone()));
             assert_eq!(run(consumer, event).await.unwrap().failures().count(), returned, "{outcome:?}");

@@ -6,6 +6,9 @@ use sluicegate_envelope::Envelope;
 use sluicegate_queue::sqs::Pointer;
 use time::OffsetDateTime;
 
+/// The reason of a dead letter that neither the consumer nor the broker moved.
+pub(crate) const NOT_RECORDED: &str = "no reason recorded: another program stored it here";
+
 /// A message in a dead-letter queue. The attributes of the envelope are set if the body is an envelope. Any other body
 /// is also listed, shown and redriven byte for byte.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +27,9 @@ pub struct DeadLetter {
     pub dead_lettered_at: Option<OffsetDateTime>,
     /// The reason: the consumer's `sluicegate-reason`, or the broker's record.
     pub reason: String,
+    /// The code of the rejection: the consumer's `sluicegate-code`. `None` if the consumer recorded none, or the broker
+    /// moved the message.
+    pub code: Option<String>,
     /// The queue the message came from: a name on RabbitMQ, an ARN on SQS. `None` if not recorded.
     pub source_queue: Option<String>,
     /// How often the message was received from that queue, if recorded.

@@ -32,6 +32,8 @@ pub struct Filter {
     pub ids: Vec<String>,
     /// The type is one of these. A message without an envelope has no type.
     pub types: Vec<Glob>,
+    /// The code is one of these. A message without a code has none.
+    pub codes: Vec<Glob>,
     /// The reason contains this pattern.
     pub reason: Option<Pattern>,
     /// The message was dead-lettered ([`DeadLetter::occurred_at`]) at this time or later.
@@ -50,6 +52,7 @@ impl Filter {
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
             && self.types.is_empty()
+            && self.codes.is_empty()
             && self.reason.is_none()
             && self.since.is_none()
             && self.until.is_none()
@@ -65,11 +68,13 @@ impl Filter {
 
     fn matches_metadata(&self, letter: &DeadLetter) -> bool {
         let one_of = |id: &String| *id == letter.id || !id.is_empty() && *id == letter.broker_id;
-        let event_type = letter.event_type.as_deref();
+        let any = |globs: &[Glob], text: Option<&str>| {
+            globs.is_empty() || text.is_some_and(|text| globs.iter().any(|glob| glob.matches(text)))
+        };
         let moment = letter.occurred_at();
         (self.ids.is_empty() || self.ids.iter().any(one_of))
-            && (self.types.is_empty()
-                || event_type.is_some_and(|event_type| self.types.iter().any(|glob| glob.matches(event_type))))
+            && any(&self.types, letter.event_type.as_deref())
+            && any(&self.codes, letter.code.as_deref())
             && self.reason.as_ref().is_none_or(|pattern| pattern.is_in(letter.reason.as_bytes()))
             && self.since.is_none_or(|since| moment.is_some_and(|moment| moment >= since.0))
             && self.until.is_none_or(|until| moment.is_some_and(|moment| moment < until.0))

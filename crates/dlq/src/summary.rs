@@ -1,4 +1,4 @@
-//! [`Summary`]: counts of dead letters by reason.
+//! [`Summary`]: counts of dead letters by code and reason.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,13 @@ use time::OffsetDateTime;
 
 use crate::DeadLetter;
 
-/// Messages with the same reason.
+/// Messages with the same code and reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReasonGroup {
+    /// Their code, if they have one.
+    pub code: Option<String>,
+    /// Their reason.
+    pub reason: String,
     /// Number of messages.
     pub count: u64,
     /// Number of messages by type; the empty type is for messages without an envelope.
@@ -19,14 +23,18 @@ pub struct ReasonGroup {
     pub newest: Option<OffsetDateTime>,
 }
 
-/// Counts by reason. Its size depends on the number of reasons and types, not on the number of messages.
+/// Counts by code and reason. Its size depends on the number of reasons and types, not on the number of messages.
 #[derive(Clone, Debug, Default)]
-pub struct Summary(BTreeMap<String, ReasonGroup>);
+pub struct Summary(BTreeMap<(String, Option<String>), ReasonGroup>);
 
 impl Summary {
     /// Counts a message.
     pub fn add(&mut self, letter: &DeadLetter) {
-        let group = self.0.entry(letter.reason.clone()).or_default();
+        let group = self.0.entry((letter.reason.clone(), letter.code.clone())).or_insert_with(|| ReasonGroup {
+            code: letter.code.clone(),
+            reason: letter.reason.clone(),
+            ..ReasonGroup::default()
+        });
         group.count += 1;
         *group.types.entry(letter.event_type.clone().unwrap_or_default()).or_default() += 1;
         if let Some(moment) = letter.occurred_at() {
@@ -35,11 +43,11 @@ impl Summary {
         }
     }
 
-    /// Returns the reasons with their groups, the largest group first.
+    /// Returns the groups, the largest first.
     #[must_use]
-    pub fn groups(&self) -> Vec<(&str, &ReasonGroup)> {
-        let mut groups: Vec<_> = self.0.iter().map(|(reason, group)| (reason.as_str(), group)).collect();
-        groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.count));
+    pub fn groups(&self) -> Vec<&ReasonGroup> {
+        let mut groups: Vec<_> = self.0.values().collect();
+        groups.sort_by_key(|group| std::cmp::Reverse(group.count));
         groups
     }
 }
@@ -49,10 +57,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_counted_by_reason_and_type() {
+    fn messages_are_counted_by_code_reason_and_type() {
         let at = |seconds| OffsetDateTime::from_unix_timestamp(seconds).ok();
         let letter = |reason: &str, event_type: Option<&str>, seconds| DeadLetter {
             reason: reason.into(),
+            code: (reason == "often").then(|| "out_of_stock".to_owned()),
             event_type: event_type.map(str::to_owned),
             time: at(seconds),
             ..DeadLetter::default()
@@ -63,17 +72,22 @@ mod tests {
             letter("often", Some("a"), 30),
             letter("often", None, 10),
             letter("often", Some("a"), 20),
+            // Of an earlier version, which recorded no code.
+            DeadLetter { code: None, ..letter("often", Some("a"), 40) },
         ] {
             summary.add(&each);
         }
         let groups = summary.groups();
-        assert_eq!(groups.iter().map(|(reason, _)| *reason).collect::<Vec<_>>(), ["often", "rare"]);
+        let shown: Vec<_> = groups.iter().map(|group| (group.code.as_deref(), group.reason.as_str())).collect();
+        assert_eq!(shown, [(Some("out_of_stock"), "often"), (None, "often"), (None, "rare")]);
         let expected = ReasonGroup {
+            code: Some("out_of_stock".to_owned()),
+            reason: "often".to_owned(),
             count: 3,
             types: [(String::new(), 1), ("a".to_owned(), 2)].into(),
             oldest: at(10),
             newest: at(30),
         };
-        assert_eq!(groups[0].1, &expected);
+        assert_eq!(groups[0], &expected);
     }
 }

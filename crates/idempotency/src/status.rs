@@ -45,6 +45,8 @@ pub enum MessageState {
     },
     /// It is in its dead-letter queue.
     Dead {
+        /// The code of the rejection; `None` in what earlier versions recorded.
+        code: Option<String>,
         /// Why.
         reason: String,
     },

@@ -21,7 +21,7 @@ use crate::{
     secrets::{Moment, SecretSource, Secrets},
 };
 use decision::{Checks, signed_url};
-use verdict::Satisfied;
+pub(crate) use verdict::Satisfied;
 
 /// The principal of a route without security requirements.
 pub(crate) const ANONYMOUS: &str = "anonymous";
@@ -39,7 +39,7 @@ pub struct Authenticated<'c> {
 
 /// The authenticated caller.
 #[derive(Debug)]
-enum Caller<'c> {
+pub(crate) enum Caller<'c> {
     /// The principal of an API key, which HTTP Basic sends as a password.
     ApiKey { principal: String },
     /// The principal of a token, and its issuer.
@@ -72,13 +72,8 @@ impl<'c> Authenticated<'c> {
         now_unix_s: i64,
         deadline: Instant,
     ) -> Result<Self, Rejection> {
-        let Satisfied { caller, scheme, claims } = if routed.operation().security.is_empty() {
-            Satisfied { caller: Caller::Anonymous, scheme: None, claims: None }
-        } else {
-            let url = signed_url(&routed, contract, public_url);
-            let checks = Checks { contract, secrets, url, now_unix_s, deadline };
-            checks.with_keys(&routed).await?.into_result()?
-        };
+        let satisfied = satisfied(&routed, contract, secrets, public_url, now_unix_s, deadline);
+        let Satisfied { caller, scheme, claims } = satisfied.await?;
         Ok(Self { routed, caller, scheme, claims })
     }
 
@@ -86,6 +81,12 @@ impl<'c> Authenticated<'c> {
     #[must_use]
     pub fn routed(&self) -> &Routed<'c> {
         &self.routed
+    }
+
+    /// Returns the sender.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn caller(&self) -> &Caller<'c> {
+        &self.caller
     }
 
     /// Returns the value of a header by its name in lower case. A header of the accepted signature is found by each of
@@ -102,13 +103,7 @@ impl<'c> Authenticated<'c> {
     /// principal `github`.
     #[must_use]
     pub fn principal(&self) -> &str {
-        match &self.caller {
-            Caller::ApiKey { principal } | Caller::Token { principal, .. } | Caller::Gateway { principal, .. } => {
-                principal
-            }
-            Caller::Signature { secret, .. } => secret,
-            Caller::Anonymous => ANONYMOUS,
-        }
+        self.caller.principal()
     }
 
     /// Returns the position, in its list, of the signing secret that fits; `None` for another kind of caller. During a
@@ -151,22 +146,54 @@ impl<'c> Authenticated<'c> {
     }
 
     /// Returns the kind of [`principal`](Self::principal): `api-key`, the issuer of a token, what the gateway has
-    /// checked, `signature` or `anonymous`. Message ids depend on these texts: do not change them.
+    /// checked, `signature` or `anonymous`.
     #[must_use]
     pub fn principal_domain(&self) -> &str {
-        match &self.caller {
-            Caller::ApiKey { .. } => "api-key",
-            Caller::Token { issuer, .. } => issuer,
-            Caller::Gateway { identity, .. } => match identity {
+        self.caller.principal_domain()
+    }
+}
+
+impl Caller<'_> {
+    pub(crate) fn principal(&self) -> &str {
+        match self {
+            Self::ApiKey { principal } | Self::Token { principal, .. } | Self::Gateway { principal, .. } => principal,
+            Self::Signature { secret, .. } => secret,
+            Self::Anonymous => ANONYMOUS,
+        }
+    }
+
+    /// Returns the kind of the principal. Message ids depend on these texts: do not change them.
+    pub(crate) fn principal_domain(&self) -> &str {
+        match self {
+            Self::ApiKey { .. } => "api-key",
+            Self::Token { issuer, .. } => issuer,
+            Self::Gateway { identity, .. } => match identity {
                 GatewayIdentity::ClientCertificate => "client-certificate",
                 GatewayIdentity::Iam => "iam",
                 GatewayIdentity::Jwt => "jwt-authorizer",
                 GatewayIdentity::Lambda => "lambda-authorizer",
             },
-            Caller::Signature { .. } => "signature",
-            Caller::Anonymous => "anonymous",
+            Self::Signature { .. } => "signature",
+            Self::Anonymous => "anonymous",
         }
     }
+}
+
+/// Checks the requirements of the request's operation: see [`Authenticated::new`].
+pub(crate) async fn satisfied<'c, S: SecretSource>(
+    routed: &Routed<'c>,
+    contract: &'c Contract,
+    secrets: &Secrets<S>,
+    public_url: Option<&str>,
+    now_unix_s: i64,
+    deadline: Instant,
+) -> Result<Satisfied<'c>, Rejection> {
+    if routed.operation().security.is_empty() {
+        return Ok(Satisfied { caller: Caller::Anonymous, scheme: None, claims: None });
+    }
+    let url = signed_url(routed, contract, public_url);
+    let checks = Checks { contract, secrets, url, now_unix_s, deadline };
+    checks.with_keys(routed).await?.into_result()
 }
 
 /// Returns the live signing secrets of a list, for an answer that is signed.

@@ -49,6 +49,12 @@ impl<'c> Routed<'c> {
         Self { arrival, operation, path_params: Vec::new() }
     }
 
+    /// Makes it a request for the status of a message of another operation.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn set_operation(&mut self, operation: &'c Operation) {
+        self.operation = operation;
+    }
+
     /// Returns the operation of the contract.
     #[must_use]
     pub fn operation(&self) -> &'c Operation {

@@ -14,7 +14,7 @@ use http::StatusCode;
 use lambda_http::Context;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use sluicegate_contract::{Contract, STATUS_PATH};
+use sluicegate_contract::{Contract, Operation, STATUS_PATH};
 use sluicegate_envelope::deterministic_id;
 use sluicegate_idempotency::{AnyStore, MessageState, StatusStore as _};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use crate::{
     allowed,
     answer::Answer,
-    authenticate::Authenticated,
+    authenticate::{Authenticated, Caller, Satisfied, satisfied},
     event::Arrival,
     only, refused,
     rejection::{Code, Rejection, UNAVAILABLE_RETRY_AFTER_S},
@@ -60,7 +60,7 @@ pub(crate) async fn open<'s>(
 ) -> Option<Opened<'s>> {
     let opened = match store {
         Some(store) => {
-            let owner = owner(authenticated);
+            let owner = owner(authenticated.caller(), authenticated.routed().operation());
             let opened = store.open_status(id, &owner, SystemTime::now(), bounded(deadline)).await;
             opened.map(|is_new| Opened { store, is_new }).map_err(|error| error.to_string())
         }
@@ -91,9 +91,8 @@ fn bounded(deadline: Instant) -> Instant {
 }
 
 /// Returns the caller of an operation, in the form that the store has.
-fn owner(request: &Authenticated<'_>) -> String {
-    let operation = request.routed().operation();
-    deterministic_id(["status", request.principal_domain(), request.principal(), &operation.id])
+fn owner(caller: &Caller<'_>, operation: &Operation) -> String {
+    deterministic_id(["status", caller.principal_domain(), caller.principal(), &operation.id])
 }
 
 /// Returns the path of a message's status, with the stage that the path of its request has.
@@ -169,12 +168,13 @@ impl<S: SecretSource> Query<'_, S> {
     async fn owners(&self, arrival: &Arrival) -> Result<Vec<String>, Rejection> {
         let now_unix_s = OffsetDateTime::from(self.now).unix_timestamp();
         let (mut owners, mut rejections) = (Vec::new(), Vec::new());
+        let mut request = None;
         for operation in self.contract.operations().iter().filter(|operation| operation.enqueue.status) {
-            let routed = Routed::for_status(arrival.clone(), operation);
-            let authenticated =
-                Authenticated::new(routed, self.contract, self.secrets, self.public_url, now_unix_s, self.deadline);
-            match authenticated.await {
-                Ok(authenticated) => owners.push(owner(&authenticated)),
+            let routed = request.get_or_insert_with(|| Routed::for_status(arrival.clone(), operation));
+            routed.set_operation(operation);
+            let satisfied = satisfied(routed, self.contract, self.secrets, self.public_url, now_unix_s, self.deadline);
+            match satisfied.await {
+                Ok(Satisfied { caller, .. }) => owners.push(owner(&caller, operation)),
                 Err(rejection) => rejections.push(rejection),
             }
         }
@@ -188,7 +188,7 @@ impl<S: SecretSource> Query<'_, S> {
 }
 
 /// The body of an answer.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct StatusBody<'a> {
     id: &'a str,
@@ -199,6 +199,8 @@ struct StatusBody<'a> {
     next_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
 }
@@ -221,7 +223,7 @@ fn answer(id: &str, state: &MessageState, now: SystemTime, if_none_match: Option
 
 /// Returns the body for a state, and the seconds until it is worth another look, if it can change without a redrive.
 fn body<'a>(id: &'a str, state: &'a MessageState, now: SystemTime) -> (StatusBody<'a>, Option<u64>) {
-    let waiting = |status| StatusBody { id, status, receive_count: None, next_at: None, result: None, reason: None };
+    let waiting = |status| StatusBody { id, status, ..StatusBody::default() };
     match state {
         MessageState::Accepted => (waiting("accepted"), Some(POLL_AFTER_S)),
         MessageState::Processing { receive_count } => {
@@ -235,7 +237,9 @@ fn body<'a>(id: &'a str, state: &'a MessageState, now: SystemTime) -> (StatusBod
             (retrying, Some(next_s.saturating_sub(now_s).max(POLL_AFTER_S)))
         }
         MessageState::Done { result } => (StatusBody { result: result.as_deref(), ..waiting("done") }, None),
-        MessageState::Dead { reason } => (StatusBody { reason: Some(reason), ..waiting("dead") }, None),
+        MessageState::Dead { code, reason } => {
+            (StatusBody { code: code.as_deref(), reason: Some(reason), ..waiting("dead") }, None)
+        }
     }
 }
 

@@ -8,11 +8,19 @@ pub const RECEIVE_COUNT_MAX_DEFAULT: u32 = 5;
 pub const REASON: &str = "sluicegate-reason";
 /// See [`REASON`].
 pub const REASON_CHARS_MAX: usize = 1_024;
+/// The code of the rejection, at most [`CODE_CHARS_MAX`] characters: ASCII letters, digits, `_`, `-` and `.`. Only on
+/// messages in a dead-letter queue. Absent on those of earlier versions, and on SQS if the message has as many
+/// attributes as SQS allows without it.
+pub const CODE: &str = "sluicegate-code";
+/// See [`CODE`]. Chosen here: twice the longest code in use, and short enough for a column.
+pub const CODE_CHARS_MAX: usize = 64;
 /// How often the message had been received: a Number on SQS, a signed 32-bit integer on RabbitMQ, where copies in retry
 /// queues have it too.
 pub const RECEIVE_COUNT: &str = "sluicegate-receive-count";
 /// The queue the message was received from: its ARN on SQS, `queue::vhost` on RabbitMQ. Only on messages in a
 /// dead-letter queue.
 pub const SOURCE: &str = "sluicegate-source";
+/// The attributes that describe why and from where a message was dead-lettered. A redriven one does not have them.
+pub const OF_DEAD_LETTER: [&str; 4] = [REASON, CODE, RECEIVE_COUNT, SOURCE];
 /// How often the message was redriven: a Number on SQS, a signed 32-bit integer on RabbitMQ.
 pub const REDRIVES: &str = "sluicegate-redrives";

@@ -131,8 +131,11 @@ async fn dead_letter(
 async fn dead_letter_orders(service: &Service, queues: &Queues, count: usize) {
     let arn = service.arn(&queues.source).await;
     for number in 0..count {
-        let reason = if number.is_multiple_of(2) { "no stock" } else { "bad card" };
-        dead_letter(service, queues, &order(number), rejected(reason, &arn)).await;
+        let is_even = number.is_multiple_of(2);
+        let mut attributes = rejected(if is_even { "no stock" } else { "bad card" }, &arn);
+        // The others are of an earlier version, which recorded no code.
+        attributes.extend(is_even.then(|| ("sluicegate-code".to_owned(), text("out_of_stock"))));
+        dead_letter(service, queues, &order(number), attributes).await;
     }
 }
 

@@ -53,6 +53,21 @@ fn every_outcome_of_a_delivery_is_explained() {
     check("docs/operate.md", "outcome", outcomes);
 }
 
+/// The table has the codes of the runtime and no other.
+#[test]
+fn every_code_of_the_consumer_is_explained() {
+    let source = read("crates/batch/src/rejection/codes.rs");
+    let mut codes: Vec<_> = source.split("&str = \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let page = Page::read("docs/operate.md").text;
+    let (_, table) = page.split_once("| code | the message | you |\n|---|---|---|\n").expect("the table of codes");
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    let mut explained: Vec<_> =
+        rows.flat_map(|row| row.split(" | ").next().unwrap_or_default().split('`').skip(1).step_by(2)).collect();
+    codes.sort_unstable();
+    explained.sort_unstable();
+    assert_eq!(explained, codes);
+}
+
 #[test]
 fn every_metric_is_explained() {
     let table = read("crates/telemetry/src/lib.rs");

@@ -38,7 +38,7 @@ fn outcome(answer: Result<(), Refusal>) -> Outcome {
         Ok(()) => Outcome::Done,
         Err(Refusal::Closed { opens_in }) => Outcome::RetryAfter(opens_in),
         Err(Refusal::Unreachable) => Outcome::Retry,
-        Err(Refusal::NoSuchArticle) => Outcome::Reject("the warehouse has no such article".to_owned()),
+        Err(Refusal::NoSuchArticle) => Outcome::reject("article_unknown", "the warehouse has no such article"),
     }
 }
 
@@ -65,6 +65,6 @@ fn the_answer_of_the_warehouse_decides_the_outcome() {
 async fn an_article_that_is_not_there_is_rejected() {
     let order = r#"{"order_id": "o-1", "items": [{"sku": "unicorn", "quantity": 1}]}"#;
     let delivery = testing::json("order.placed", order).unwrap().receive_count(2);
-    let rejected = Outcome::Reject("the warehouse has no such article".to_owned());
+    let rejected = Outcome::reject("article_unknown", "the warehouse has no such article");
     assert_eq!(delivery.call_json(handle).await, rejected);
 }

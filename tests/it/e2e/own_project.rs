@@ -93,7 +93,7 @@ local = \"run --package sluicegate --bin own-sluicegate -- local\"
 #[tokio::test]
 async fn an_edit_of_a_handler_runs_within_five_seconds() {
     let project = project();
-    let stack = project.run(cargo().into()).await;
+    let stack = project.run(cargo().into(), &[]).await;
     let compiled = stack.lines_since("Building own-consumer in ");
     let compiled: Vec<_> = compiled.iter().filter_map(|line| line.trim_start().strip_prefix("Compiling ")).collect();
     let only_its_own = compiled.iter().all(|package| package.starts_with("own-consumer "));

@@ -90,7 +90,16 @@ async fn each_state_has_its_body_and_its_validator() {
             json!({ "nextAt": "1970-01-01T00:00:07Z" }),
             Some(2..=2),
         ),
-        (MessageState::Dead { reason: "no such article".to_owned() }, json!({ "reason": "no such article" }), None),
+        (
+            MessageState::Dead { code: None, reason: "of an earlier version".to_owned() },
+            json!({ "code": null, "reason": "of an earlier version" }),
+            None,
+        ),
+        (
+            MessageState::Dead { code: Some("article_unknown".to_owned()), reason: "no such article".to_owned() },
+            json!({ "code": "article_unknown", "reason": "no such article" }),
+            None,
+        ),
         (MessageState::Done { result: Some("3".to_owned()) }, json!({ "status": "done", "result": "3" }), None),
     ] {
         store.change_status(&id, &state, SystemTime::now(), deadline()).await.unwrap();

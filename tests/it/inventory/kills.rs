@@ -53,8 +53,7 @@ async fn stock_is_its_seed_less_the_reservations_after_kills_of_the_consumer() {
         .stack
         .until("every order is reserved or rejected", SETTLE_TIME_MAX, async || {
             for message in sqs.receive(&dead, 0).await {
-                let reason = reason(&message);
-                assert!(reason.is_some_and(|reason| reason.starts_with("out of stock: /items/")), "{message:?}");
+                assert_eq!(text(&message, "sluicegate-code"), Some("out_of_stock"), "{message:?}");
                 rejected.insert(order_id(&message));
                 sqs.delete(&dead, &message).await;
             }
@@ -136,9 +135,9 @@ async fn kill(inventory: &Inventory, kills: usize) {
     }
 }
 
-/// Returns the reason of a dead letter.
-pub(super) fn reason(message: &Message) -> Option<&str> {
-    message.message_attributes()?.get("sluicegate-reason")?.string_value()
+/// Returns the text of an attribute of a dead letter.
+pub(super) fn text<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    message.message_attributes()?.get(name)?.string_value()
 }
 
 /// Returns the order of a dead letter: the subject of its event.

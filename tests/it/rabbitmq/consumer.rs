@@ -15,7 +15,7 @@ use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use lapin::{BasicProperties, Channel};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use sluicegate_batch::{Consumer, Delivery, Outcome, RetryPolicy};
+use sluicegate_batch::{Consumer, Delivery, Outcome, RetryPolicy, SdkConfig};
 use sluicegate_envelope::Envelope;
 use sluicegate_queue::queue_names::RetryDelays;
 use sluicegate_queue::rabbitmq::{Broker, BrokerConfig};
@@ -30,29 +30,38 @@ pub(crate) type Handled = Arc<Mutex<Vec<Arc<Delivery>>>>;
 
 /// Returns a consumer whose handlers act by the event's type and record their deliveries.
 pub(crate) fn consumer(url: &str, handled: &Handled) -> Consumer {
-    let (url, handled) = (url.to_owned(), Arc::clone(handled));
-    let config =
-        BrokerConfig::from_env(|name| (name == "RABBITMQ_URL").then(|| url.clone())).expect("sound").expect("set");
-    let aws = |name: &str| (!name.starts_with("AWS_ENDPOINT")).then(|| "x".to_owned());
+    let handled = Arc::clone(handled);
     Consumer::builder()
         .otherwise(move |delivery: Arc<Delivery>| {
             handled.lock().unwrap().push(Arc::clone(&delivery));
             async move {
                 match delivery.envelope().event_type() {
                     "retry" => Outcome::Retry,
-                    "reject" => Outcome::Reject("bad card".to_owned()),
+                    "reject" => Outcome::reject("card_bad", "bad card"),
                     "panic" => panic!("as the type asks"),
                     _ => Outcome::Done,
                 }
             }
         })
         .retry(RetryPolicy { base: Duration::from_millis(10), cap: Duration::from_secs(1), ..Default::default() })
-        .sdk_config(sluicegate_queue::sqs::sdk_config(aws).expect("sound"))
-        .broker(Broker::new(config))
+        .sdk_config(no_sdk_config())
+        .broker(broker(url))
         .retry_delays(RetryDelays::new(vec![1]).expect("delays"))
         .receive_count_max(RECEIVE_COUNT_MAX)
         .build()
         .expect("a consumer")
+}
+
+/// Returns the broker at this URL.
+pub(crate) fn broker(url: &str) -> Broker {
+    let config = BrokerConfig::from_env(|name| (name == "RABBITMQ_URL").then(|| url.to_owned()));
+    Broker::new(config.expect("sound").expect("set"))
+}
+
+/// Returns the configuration of an SQS that is not used.
+pub(crate) fn no_sdk_config() -> SdkConfig {
+    let aws = |name: &str| (!name.starts_with("AWS_ENDPOINT")).then(|| "x".to_owned());
+    sluicegate_queue::sqs::sdk_config(aws).expect("sound")
 }
 
 /// Creates a virtual host with the queue `q`, its delay queue and its dead-letter queue.
@@ -227,17 +236,16 @@ async fn a_poison_message_is_dead_lettered_after_its_receives_and_the_others_are
             assert_eq!(message.header_text("sluicegate-source"), Some(source.as_str()));
             assert_eq!(message.header("x-death"), None, "x-death would make RabbitMQ drop the next retry");
             assert_eq!(message.properties.delivery_mode(), &Some(2));
-            (
-                message.header_text("sluicegate-reason").unwrap(),
-                message.header_number("sluicegate-receive-count").unwrap(),
-            )
+            let text = |name| message.header_text(name).unwrap();
+            let receive_count = message.header_number("sluicegate-receive-count").unwrap();
+            (text("sluicegate-code"), (text("sluicegate-reason"), receive_count))
         })
         .collect();
     let expected = [
-        ("bad card", 1),
-        ("receives exhausted after 4: the handler returned a retry", 4),
-        ("receives exhausted after 4: the handler panicked", 4),
-        ("undecodable: not UTF-8", 1),
+        ("card_bad", ("bad card", 1)),
+        ("handler_panicked", ("receives exhausted after 4: the handler panicked", 4)),
+        ("receives_exhausted", ("receives exhausted after 4: the handler returned a retry", 4)),
+        ("undecodable", ("undecodable: not UTF-8", 1)),
     ];
     assert_eq!(listed, expected.into());
     assert!(dead.iter().any(|message| message.body == b"\xFF\x00 garbage"), "the bytes are unchanged");

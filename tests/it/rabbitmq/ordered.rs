@@ -60,7 +60,7 @@ fn consumer(url: &str, called: &Called) -> Consumer {
                 match body.split(' ').next() {
                     Some("fails") => Outcome::Retry,
                     Some("hangs") => std::future::pending().await,
-                    Some("rejected") => Outcome::Reject("bad card".to_owned()),
+                    Some("rejected") => Outcome::reject("card_bad", "bad card"),
                     _ => Outcome::Done,
                 }
             }

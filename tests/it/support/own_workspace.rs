@@ -62,17 +62,22 @@ impl OwnWorkspace {
 
     /// Starts the stack of this folder with the command of this repository.
     pub(crate) async fn start(&self) -> Stack {
-        self.run(Command::new(BINARY.as_path())).await
+        self.start_with(&[]).await
+    }
+
+    /// Starts it with more arguments.
+    pub(crate) async fn start_with(&self, arguments: &[&str]) -> Stack {
+        self.run(Command::new(BINARY.as_path()), arguments).await
     }
 
     /// Starts it with another command. Functions are built into the target folder of the tests, so the binaries of the
     /// two workspaces need other names.
-    pub(crate) async fn run(&self, mut command: Command) -> Stack {
+    pub(crate) async fn run(&self, mut command: Command, arguments: &[&str]) -> Stack {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
         command.current_dir(self.path()).env("CARGO_TARGET_DIR", target);
         // Of the test, whose package is another one.
         command.env_remove("CARGO_MANIFEST_DIR");
-        Stack::run(command, &[], &[]).await
+        Stack::run(command, arguments, &[]).await
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -2,6 +2,7 @@
 
 mod idempotency;
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{LazyLock, Mutex};
 
@@ -16,7 +17,7 @@ use crate::{BatchResponse, BreakerLimits, CircuitBreaker, RetryPolicy};
 #[derive(Default)]
 struct Memory {
     bodies: Vec<String>,
-    dead_letters: Mutex<Vec<(usize, String)>>,
+    dead_letters: Mutex<Vec<(usize, Rejection)>>,
     delays: Mutex<Vec<(usize, Duration)>>,
     broken: bool,
     /// A send to the dead-letter queue never completes.
@@ -47,7 +48,7 @@ impl Source for Memory {
         Tries { count: 1, last: self.last }
     }
 
-    async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), SendError> {
+    async fn dead_letter(&self, index: usize, rejection: &Rejection) -> Result<(), SendError> {
         tokio::task::yield_now().await;
         if self.silent {
             std::future::pending::<()>().await;
@@ -55,7 +56,7 @@ impl Source for Memory {
         if self.broken {
             return Err(SendError::NotSent { reason: "no dead-letter queue".to_owned() });
         }
-        self.dead_letters.lock().unwrap().push((index, reason.to_owned()));
+        self.dead_letters.lock().unwrap().push((index, rejection.clone()));
         Ok(())
     }
 
@@ -128,7 +129,7 @@ fn handlers(started: &Arc<Mutex<Vec<String>>>) -> Handlers {
                 "done" => Outcome::Done,
                 "retry" => Outcome::Retry,
                 "after" => Outcome::RetryAfter(Duration::from_secs(77)),
-                "reject" => Outcome::Reject("said so".to_owned()),
+                "reject" => Outcome::reject("refused", "said so"),
                 "failed" => Outcome::Failed("the warehouse is closed".to_owned()),
                 "hang" => std::future::pending().await,
                 "slow" => {
@@ -211,8 +212,11 @@ async fn a_failing_message_does_not_affect_the_others() {
     let ran = check(&types.map(|event_type| (event_type, None)), "drxrxrrrdr").await;
     let dead: Vec<_> = ran.memory.dead_letters.into_inner().unwrap();
     assert_eq!(dead.len(), 2);
-    assert!(dead.iter().any(|(index, reason)| *index == 2 && reason.starts_with("undecodable: not JSON")));
-    assert!(dead.contains(&(4, "said so".to_owned())));
+    let is_undecodable = |rejection: &Rejection| {
+        rejection.code() == "undecodable" && rejection.detail().starts_with("undecodable: not JSON")
+    };
+    assert!(dead.iter().any(|(index, rejection)| *index == 2 && is_undecodable(rejection)));
+    assert!(dead.contains(&(4, Rejection::new("refused", "said so"))));
     let delays = ran.memory.delays.into_inner().unwrap();
     assert_eq!(delays.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 3, 5, 6, 7, 9]);
     assert!(delays.contains(&(7, Duration::from_secs(77))), "a delay that the handler chose is used exactly");
@@ -279,6 +283,26 @@ async fn a_service_that_is_away_is_left_alone_and_all_its_messages_are_done_once
 /// <https://github.com/aws-powertools/powertools-lambda-python/issues/1927>
 /// <https://github.com/aws-powertools/powertools-lambda-python/issues/2981>
 #[tokio::test(start_paused = true)]
+async fn the_last_receive_of_a_message_has_the_code_of_its_end() {
+    for (event_type, code, cause) in [
+        ("retry", "receives_exhausted", "the handler returned a retry"),
+        ("after", "receives_exhausted", "the handler returned a retry"),
+        ("failed", "receives_exhausted", "the warehouse is closed"),
+        ("panic", "handler_panicked", "the handler panicked"),
+        ("hang", "handler_cancelled", "the handler was cancelled at the deadline"),
+        ("reject", "refused", ""),
+    ] {
+        let ran = run_with(&[(event_type, None)], 1, Memory { last: true, ..Memory::default() }).await;
+        let detail = match cause {
+            "" => "said so".to_owned(),
+            cause => format!("receives exhausted after 1: {cause}"),
+        };
+        let expected = [(0, Rejection::new(code, detail))];
+        assert_eq!(*ran.memory.dead_letters.lock().unwrap(), expected, "{event_type}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_returns_later_messages_of_its_group_only() {
     let (a, b) = (Some("a"), Some("b"));
     let ran = check(&[("done", a), ("after", a), ("done", b), ("done", a), ("reject", b), ("done", b)], "drdrxd").await;
@@ -344,25 +368,26 @@ fn messages_with_the_most_receives_start_first() {
 #[tokio::test(start_paused = true)]
 async fn handlers_are_found_by_type() {
     let mut handlers = Handlers::default();
-    let name = |name: &'static str| plain(move |_| async move { Outcome::Reject(name.to_owned()) });
+    let name = |name: &'static str| plain(move |_| async move { Outcome::reject("handled", name) });
     for pattern in ["github.*", "github.issues.*", "github.push"] {
         handlers.on(pattern, name(pattern));
     }
-    handlers.on("order", json(|order: Vec<u8>, _| async move { Outcome::Reject(format!("order {order:?}")) }));
-    for (event_type, payload, expected) in [
-        ("github.push", "", "github.push"),
-        ("github.pushed", "", "github.*"),
-        ("github.issues.opened", "", "github.issues.*"),
-        ("github", "", "no handler for type github"),
-        ("order", "[1,2]", "order [1, 2]"),
-        ("order", "[1,\"secret\"]", "payload does not fit at [1] (line 1, column 11)"),
-        ("order", "[1", "payload is not JSON (line 1, column 2)"),
-        ("order", "[1] x", "payload has more text after its JSON value"),
+    handlers
+        .on("order", json(|order: Vec<u8>, _| async move { Outcome::reject("handled", format!("order {order:?}")) }));
+    for (event_type, payload, code, expected) in [
+        ("github.push", "", "handled", "github.push"),
+        ("github.pushed", "", "handled", "github.*"),
+        ("github.issues.opened", "", "handled", "github.issues.*"),
+        ("github", "", "no_handler", "no handler for type github"),
+        ("order", "[1,2]", "handled", "order [1, 2]"),
+        ("order", "[1,\"secret\"]", "payload_invalid", "payload does not fit at [1] (line 1, column 11)"),
+        ("order", "[1", "payload_invalid", "payload is not JSON (line 1, column 2)"),
+        ("order", "[1] x", "payload_invalid", "payload has more text after its JSON value"),
     ] {
         let envelope = Envelope::builder("1", "/", event_type).payload(Some("text/plain"), payload).build().unwrap();
         assert_eq!(
             handlers.call(crate::testing::delivery(envelope).build()).await,
-            Outcome::Reject(expected.to_owned()),
+            Outcome::reject(code, expected),
             "{event_type} {payload}"
         );
     }

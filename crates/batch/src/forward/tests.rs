@@ -62,7 +62,7 @@ async fn check(answer: &'static str, expected: Outcome) {
 
 #[tokio::test]
 async fn the_answer_decides_the_outcome() {
-    let reject = |code| Outcome::Reject(format!("the endpoint answered {code}"));
+    let reject = |code| Outcome::reject("endpoint_refused", format!("the endpoint answered {code}"));
     let after = |seconds| Outcome::RetryAfter(Duration::from_secs(seconds));
     for (answer, expected) in [
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", Outcome::Done),

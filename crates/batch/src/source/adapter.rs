@@ -9,6 +9,7 @@ use std::time::Duration;
 use sluicegate_envelope::Envelope;
 use sluicegate_queue::SendError;
 
+use crate::Rejection;
 use crate::settlement::{BatchResponse, Settlement, Tries};
 
 /// A message as its source received it.
@@ -105,11 +106,11 @@ pub(crate) trait Source {
     /// Counts a failure of the handler. `head` is true if the message did not wait for another one of the batch.
     fn failed(&self, index: usize, head: bool) -> impl Future<Output = Tries>;
 
-    /// Stores a copy in the dead-letter queue.
+    /// Stores a copy in the dead-letter queue, with the reason and its code.
     ///
     /// # Errors
     /// The copy is not stored, or may not be.
-    fn dead_letter(&self, index: usize, reason: &str) -> impl Future<Output = Result<(), SendError>>;
+    fn dead_letter(&self, index: usize, rejection: &Rejection) -> impl Future<Output = Result<(), SendError>>;
 
     /// Returns messages to their queue: started ones with a delay, the others untouched. It is called at most once,
     /// with all of them, and may be cancelled at the deadline.

@@ -61,7 +61,9 @@ pub(crate) use self::config::Settings;
 use self::envelope::Undecodable;
 use self::event::{EventError, EventMessage};
 use self::ordered::{InOrder, OrderedQueues};
+use crate::Rejection;
 use crate::deadlines::Deadlines;
+use crate::rejection::codes;
 use crate::settlement::{BatchResponse, Settlement, Tries};
 use crate::source::adapter::{ReceivedMessage, Source};
 
@@ -267,8 +269,8 @@ impl<P: Publish> Source for Batch<'_, P> {
         Tries { count, last }
     }
 
-    async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), SendError> {
-        let placed = self.dead_letter_copy(index, reason, self.deadlines.dead_letter_until).await;
+    async fn dead_letter(&self, index: usize, rejection: &Rejection) -> Result<(), SendError> {
+        let placed = self.dead_letter_copy(index, rejection, self.deadlines.dead_letter_until).await;
         placed.inspect_err(|error| {
             if !matches!(error, SendError::Unroutable { .. }) {
                 self.fail(error);
@@ -330,17 +332,18 @@ impl<P: Publish> Batch<'_, P> {
                 reason,
                 "no retry queue: the message is dead-lettered"
             );
-            let reason = format!("the retry queue {name} does not exist");
-            placed = self.dead_letter_copy(index, &reason, deadline).await;
+            let rejection =
+                Rejection::new(codes::RETRY_QUEUE_MISSING, format!("the retry queue {name} does not exist"));
+            placed = self.dead_letter_copy(index, &rejection, deadline).await;
         }
         if let Err(error) = placed {
             self.fail(&error);
         }
     }
 
-    async fn dead_letter_copy(&self, index: usize, reason: &str, deadline: Instant) -> Result<(), SendError> {
+    async fn dead_letter_copy(&self, index: usize, rejection: &Rejection, deadline: Instant) -> Result<(), SendError> {
         let Received { message, id, .. } = &self.received[index];
-        let properties = republish::properties(message, id, self.received[index].receive_count(), Some(reason));
+        let properties = republish::properties(message, id, self.received[index].receive_count(), Some(rejection));
         self.place(index, &dead_letter_queue(&message.queue.name), properties, deadline).await
     }
 

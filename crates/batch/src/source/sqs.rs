@@ -2,9 +2,10 @@
 //! sent to the dead-letter queue.
 //!
 //! A rejected message is copied to the dead-letter queue of its queue with the same body and message attributes, plus
-//! `sluicegate-reason`, `sluicegate-receive-count` and `sluicegate-source` (the ARN of the source queue). Once SQS has
-//! proven that it stored the copy, the original counts as done. The dead-letter queue is read from the redrive policy
-//! of the source queue at the first reject. Without a dead-letter queue, a rejected message is returned to its queue.
+//! `sluicegate-reason`, `sluicegate-code`, `sluicegate-receive-count` and `sluicegate-source` (the ARN of the source
+//! queue). Once SQS has proven that it stored the copy, the original counts as done. The dead-letter queue is read from
+//! the redrive policy of the source queue at the first reject. Without a dead-letter queue, a rejected message is
+//! returned to its queue.
 //!
 //! A message of another sender is handled too: `sqs/envelope.rs`.
 //!
@@ -46,6 +47,7 @@ pub(crate) use self::event::ReadError;
 use self::event::Record;
 use self::fifo::FailingMessages;
 use self::redrive_policy::{RedrivePolicies, RedrivePolicy, RedrivePolicyError, queue_url};
+use crate::Rejection;
 use crate::deadlines::Deadlines;
 use crate::settlement::{BatchResponse, Settlement, Tries};
 #[cfg(feature = "s3")]
@@ -186,7 +188,7 @@ impl Source for Batch<'_> {
         Tries { count: record.receive_count, last }
     }
 
-    async fn dead_letter(&self, index: usize, reason: &str) -> Result<(), SendError> {
+    async fn dead_letter(&self, index: usize, rejection: &Rejection) -> Result<(), SendError> {
         let record = &self.records[index];
         let Some(source_arn) = record.source_arn.as_deref() else {
             let reason = "the record has no queue ARN".to_owned();
@@ -194,7 +196,7 @@ impl Source for Batch<'_> {
         };
         let url = self.source.redrive_policy(source_arn).await?.dead_letter_url;
         let (client, deadline) = (self.source.client(), self.deadlines.dead_letter_until);
-        let sent = dead_letter::send(client, &url, record, source_arn, reason, deadline).await;
+        let sent = dead_letter::send(client, &url, record, source_arn, rejection, deadline).await;
         if sent.is_err() {
             self.source.redrive_policies.forget(source_arn);
         }

@@ -6,14 +6,15 @@ use sluicegate_envelope::Envelope;
 use sluicegate_idempotency::MemoryStore;
 
 use super::*;
-use crate::{Consumer, Outcome, testing};
+use crate::{Consumer, Outcome, Rejection, testing};
 
 const OWNER: &str = "owner";
 
 /// Returns a batch of SQS with these messages: id and type; the event says that they have a status, if they do.
 fn event(messages: &[(&str, &str)], has_status: bool, receive_count: u32) -> String {
     let record = |(id, event_type): &(&str, &str)| {
-        let envelope = Envelope::builder(*id, "/orders", *event_type).has_status(has_status).unwrap().build().unwrap();
+        let envelope = Envelope::builder(*id, "/orders", *event_type).has_status(has_status).unwrap();
+        let envelope = envelope.payload(Some("application/json"), r#"{"order_id": "o-1"}"#).build().unwrap();
         serde_json::json!({
             "messageId": format!("broker-{id}"),
             "receiptHandle": "handle",
@@ -51,7 +52,7 @@ async fn handle(delivery: Arc<Delivery>) -> Outcome {
         "result" => delivery.set_result("3 reserved").map(|()| Outcome::Done).into(),
         "later" => Outcome::RetryAfter(Duration::from_secs(60)),
         "long" => delivery.set_result("x".repeat(STATUS_TEXT_BYTES_MAX + 1)).map(|()| Outcome::Done).into(),
-        _ => Outcome::Reject("no such article".to_owned()),
+        _ => Outcome::reject("unknown", "no such article"),
     }
 }
 
@@ -93,20 +94,21 @@ async fn a_result_that_is_too_long_is_an_error_of_the_handler() {
 }
 
 #[test]
-fn a_sender_sees_the_reason_of_a_reject_and_no_other() {
+fn a_sender_sees_the_code_and_reason_of_a_reject_and_no_other() {
     let store = AnyStore::Memory(MemoryStore::default());
     let envelope = Envelope::builder("a", "/orders", "order.placed").has_status(true).unwrap().build().unwrap();
     let delivery = testing::delivery(envelope).build();
     let long = "ä".repeat(STATUS_TEXT_BYTES_MAX);
-    for (reason, is_last, seen) in [
-        ("no such article", false, "no such article"),
-        ("receives exhausted after 5: db-1.internal refused", true, EXHAUSTED),
-        (&long, false, &long[..STATUS_TEXT_BYTES_MAX]),
+    for (code, reason, is_last, (code_seen, seen)) in [
+        ("article_unknown", "no such article", false, ("article_unknown", "no such article")),
+        ("handler_panicked", "receives exhausted after 5: panic", true, ("receives_exhausted", EXHAUSTED)),
+        ("long", &long, false, ("long", &long[..STATUS_TEXT_BYTES_MAX])),
     ] {
         let statuses = Statuses::of(&store);
-        statuses.settled(&delivery, Disposition::Rejected, reason, is_last);
+        statuses.settled(&delivery, Disposition::Rejected, &Rejection::new(code, reason).into(), is_last);
         let settled = statuses.settled.into_inner().unwrap();
-        assert_eq!(settled[0].1, MessageState::Dead { reason: seen.to_owned() });
+        let expected = MessageState::Dead { code: Some(code_seen.to_owned()), reason: seen.to_owned() };
+        assert_eq!(settled[0].1, expected);
     }
 }
 
@@ -127,6 +129,56 @@ async fn a_handler_that_takes_its_time_is_seen_at_work_and_a_quick_one_is_not() 
         assert_eq!(response.failures().count(), 0, "{takes:?}");
         assert_eq!(state(&store, "a").await, Some(MessageState::Done { result: None }));
     }
+}
+
+/// The function is killed when two messages are handled and their records complete, and the third hangs.
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_records_the_status_that_a_killed_function_did_not() {
+    use crate::IdempotencyRule;
+
+    let store = accepted(&["a", "b", "d"]).await;
+    let consumer = || {
+        let consumer = Consumer::builder().store(AnyStore::Memory(store.clone()));
+        let consumer = consumer.idempotency_for("*", IdempotencyRule::default());
+        consumer.otherwise(async |delivery: Arc<Delivery>| {
+            tokio::time::sleep(PROCESSING_AFTER * 2).await;
+            match delivery.envelope().id() {
+                "a" => delivery.set_result("3 reserved").map(|()| Outcome::Done).into(),
+                "d" => std::future::pending().await,
+                _ => Outcome::Done,
+            }
+        })
+    };
+    let messages = event(&[("a", "reserved"), ("b", "done"), ("d", "hangs")], true, 1);
+    let killed = tokio::time::timeout(PROCESSING_AFTER * 3, testing::run(consumer(), &messages)).await;
+    assert!(killed.is_err(), "the batch is not settled");
+    for id in ["a", "b"] {
+        assert_eq!(state(&store, id).await, Some(MessageState::Processing { receive_count: 1 }), "{id}");
+    }
+    let response = testing::run(consumer(), &event(&[("a", "reserved"), ("b", "done")], true, 2)).await.unwrap();
+    assert_eq!(response.failures().count(), 0);
+    assert_eq!(state(&store, "a").await, Some(MessageState::Done { result: Some("3 reserved".to_owned()) }));
+    assert_eq!(state(&store, "b").await, Some(MessageState::Done { result: None }));
+    // A third delivery changes nothing.
+    testing::run(consumer(), &event(&[("a", "reserved")], true, 3)).await.unwrap();
+    assert_eq!(state(&store, "a").await, Some(MessageState::Done { result: Some("3 reserved".to_owned()) }));
+}
+
+/// Another sender may know the key.
+#[tokio::test]
+async fn another_message_with_the_same_key_is_done_without_the_result() {
+    use crate::{IdempotencyKey, IdempotencyRule};
+
+    let store = accepted(&["a", "b"]).await;
+    let rule = IdempotencyRule { key: IdempotencyKey::Pointer("/order_id"), ..IdempotencyRule::default() };
+    for id in ["a", "b"] {
+        let consumer = Consumer::builder().store(AnyStore::Memory(store.clone())).idempotency_for("*", rule);
+        let handler = async |delivery: Arc<Delivery>| delivery.set_result("3 reserved").map(|()| Outcome::Done);
+        let event = event(&[(id, "order.placed")], true, 1);
+        assert_eq!(testing::run(consumer.otherwise(handler), &event).await.unwrap().failures().count(), 0);
+    }
+    assert_eq!(state(&store, "a").await, Some(MessageState::Done { result: Some("3 reserved".to_owned()) }));
+    assert_eq!(state(&store, "b").await, Some(MessageState::Done { result: None }));
 }
 
 /// A table that accepts connections and does not answer.

@@ -74,7 +74,7 @@ use sluicegate_batch::{{Delivery, Outcome}};
 {structs}/// Handles one event. It may come twice, with the same id: make its effect once per id.
 {handle}
     tracing::info!(message_id = delivery.envelope().id(), \"handled\");
-    // Your work comes here. `Retry` tries again later; `Reject(reason)` moves the message to the dead-letter queue.
+    // Your work comes here. `Retry` tries again later; `reject(code, detail)` makes it a dead letter.
     Outcome::Done
 }}
 
@@ -117,7 +117,7 @@ use sluicegate_batch::{{Delivery, Outcome}};
 pub(crate) async fn handle(delivery: Arc<Delivery>) -> Outcome {{
     let bytes = delivery.envelope().payload().len();
     tracing::info!(message_id = delivery.envelope().id(), bytes, \"handled\");
-    // Your work comes here. `Retry` tries again later; `Reject(reason)` moves the message to the dead-letter queue.
+    // Your work comes here. `Retry` tries again later; `reject(code, detail)` makes it a dead letter.
     Outcome::Done
 }}
 

@@ -12,6 +12,9 @@ pub(super) struct Which {
     /// Only messages of this type; * matches any text, ? one character; repeat it for more types
     #[arg(long = "type", value_name = "TYPE", help_heading = "Which messages (all given conditions must hold)")]
     types: Vec<Glob>,
+    /// Only messages with this code of the rejection; * and ? as in --type; repeat it for more codes
+    #[arg(long = "code", value_name = "CODE", help_heading = "Which messages (all given conditions must hold)")]
+    codes: Vec<Glob>,
     /// Only messages whose reason contains this
     #[arg(long, value_name = "REGEX", help_heading = "Which messages (all given conditions must hold)")]
     reason: Option<Pattern>,
@@ -37,6 +40,7 @@ impl Which {
         Filter {
             ids: self.ids.clone(),
             types: self.types.clone(),
+            codes: self.codes.clone(),
             reason: self.reason.clone(),
             since: self.since,
             until: self.until,

@@ -83,9 +83,10 @@ fn print_summary(summary: &Summary, as_json: bool) {
         let groups: Vec<Value> = summary
             .groups()
             .into_iter()
-            .map(|(reason, group)| {
+            .map(|group| {
                 json!({
-                    "reason": reason,
+                    "code": group.code,
+                    "reason": group.reason,
                     "count": group.count,
                     "types": group.types,
                     "oldest": group.oldest.map(|moment| text::time(Some(moment))),
@@ -96,8 +97,8 @@ fn print_summary(summary: &Summary, as_json: bool) {
         say(format_args!("{:#}", Value::from(groups)));
         return;
     }
-    let mut rows = vec![["COUNT", "OLDEST", "NEWEST", "TYPES", "REASON"].map(str::to_owned).to_vec()];
-    rows.extend(summary.groups().into_iter().map(|(reason, group)| {
+    let mut rows = vec![["COUNT", "OLDEST", "NEWEST", "TYPES", "CODE", "REASON"].map(str::to_owned).to_vec()];
+    rows.extend(summary.groups().into_iter().map(|group| {
         let name =
             |event_type: &str| if event_type.is_empty() { "(no envelope)".into() } else { text::line(event_type) };
         let types: Vec<String> =
@@ -107,7 +108,8 @@ fn print_summary(summary: &Summary, as_json: bool) {
             text::time(group.oldest),
             text::time(group.newest),
             types.join(","),
-            text::line(reason),
+            text::optional(group.code.as_deref()),
+            text::line(&group.reason),
         ]
     }));
     say(text::table(&rows).trim_end());
@@ -116,7 +118,8 @@ fn print_summary(summary: &Summary, as_json: bool) {
 fn row(letter: &DeadLetter) -> String {
     let source = letter.source_queue.as_deref().map_or("?", text::queue);
     let reason = text::line(&letter.reason);
-    format!("{}  from {}  redriven {}  {reason}", text::summary(letter), text::line(source), letter.redrives)
+    let (source, code) = (text::line(source), text::optional(letter.code.as_deref()));
+    format!("{}  from {source}  redriven {}  {code}  {reason}", text::summary(letter), letter.redrives)
 }
 
 /// Returns a message without its body.
@@ -128,6 +131,7 @@ pub(super) fn metadata(letter: &DeadLetter) -> Value {
         "type": letter.event_type,
         "time": time(letter.time),
         "dead_lettered_at": time(letter.dead_lettered_at),
+        "code": letter.code,
         "reason": letter.reason,
         "source_queue": letter.source_queue,
         "receive_count": letter.receive_count,

@@ -98,19 +98,19 @@ fn in_json(letter: &DeadLetter) -> serde_json::Value {
 }
 
 fn as_text(letter: &DeadLetter) -> String {
-    let optional = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), text::line);
     let count = letter.receive_count.map(|count| count.to_string());
     let mut rows = vec![
         vec!["id".to_owned(), text::line(&letter.id)],
         vec!["broker's id".to_owned(), text::line(&letter.broker_id)],
-        vec!["type".to_owned(), optional(letter.event_type.as_deref())],
+        vec!["type".to_owned(), text::optional(letter.event_type.as_deref())],
         vec!["time".to_owned(), text::time(letter.time)],
         vec!["dead-lettered".to_owned(), text::time(letter.dead_lettered_at)],
+        vec!["code".to_owned(), text::optional(letter.code.as_deref())],
         vec!["reason".to_owned(), text::line(&letter.reason)],
-        vec!["came from".to_owned(), optional(letter.source_queue.as_deref())],
-        vec!["received there".to_owned(), optional(count.as_deref())],
+        vec!["came from".to_owned(), text::optional(letter.source_queue.as_deref())],
+        vec!["received there".to_owned(), text::optional(count.as_deref())],
         vec!["redriven".to_owned(), letter.redrives.to_string()],
-        vec!["group".to_owned(), optional(letter.group.as_deref())],
+        vec!["group".to_owned(), text::optional(letter.group.as_deref())],
     ];
     rows.extend(letter.pointer.as_ref().map(|pointer| vec!["payload in".to_owned(), text::line(&pointer.to_string())]));
     let mut shown = text::table(&rows);

@@ -12,6 +12,11 @@ pub(super) fn time(moment: Option<OffsetDateTime>) -> String {
     shown.unwrap_or_else(|| "-".to_owned())
 }
 
+/// Returns a text in one line, `-` if there is none.
+pub(super) fn optional(text: Option<&str>) -> String {
+    text.map_or_else(|| "-".to_owned(), line)
+}
+
 /// Returns the name of a queue, which is the last part of an ARN.
 pub(super) fn queue(name: &str) -> &str {
     if name.starts_with("arn:") { name.rsplit(':').next().unwrap_or(name) } else { name }

@@ -72,6 +72,7 @@ pub(super) fn path_item(operations: &[Operation]) -> Value {
             "receiveCount": { "type": "integer", "description": "How often the message was received." },
             "nextAt": { "type": "string", "format": "date-time", "description": "When a retry is due." },
             "result": { "type": "string", "description": "What the handler gave." },
+            "code": { "type": "string", "description": "The code of the rejection of a message that is dead." },
             "reason": { "type": "string", "description": "Why the message is dead." },
         },
     });

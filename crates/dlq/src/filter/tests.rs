@@ -20,6 +20,7 @@ fn order() -> DeadLetter {
         time: Some(at("2026-11-21T08:00:00Z")),
         dead_lettered_at: Some(at("2026-11-21T10:00:00Z")),
         reason: "no stock: sku a/b".into(),
+        code: Some("out_of_stock".into()),
         body: envelope.encode().into_bytes(),
         attributes: [("tenant".into(), "acme".into())].into(),
         ..DeadLetter::default()
@@ -110,6 +111,22 @@ fn types_are_globs() {
     let either = Filter { types: vec!["x".parse().unwrap(), "order.*".parse().unwrap()], ..Filter::default() };
     assert!(either.matches(&order()));
     assert!(!either.matches(&DeadLetter { event_type: None, ..order() }));
+}
+
+#[test]
+fn a_code_is_one_of_those_asked_for() {
+    for (codes, expected) in [
+        (&["out_of_stock"][..], true),
+        (&["card_bad", "out_of_*"], true),
+        (&["out_of_stoc"], false),
+        (&["card_bad"], false),
+        (&[], true),
+    ] {
+        let filter = Filter { codes: codes.iter().map(|code| code.parse().unwrap()).collect(), ..Filter::default() };
+        assert_eq!(filter.matches(&order()), expected, "{codes:?}");
+        assert_eq!(filter.is_empty(), codes.is_empty());
+        assert_eq!(filter.matches(&DeadLetter { code: None, ..order() }), codes.is_empty(), "{codes:?}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ShortString};
 use sha2::{Digest, Sha256};
 use sluicegate_envelope::Envelope;
-use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, REDRIVES, SOURCE};
+use sluicegate_queue::dead_letter::{CODE, REASON, RECEIVE_COUNT, REDRIVES, SOURCE};
 use sluicegate_queue::queue_names::DEAD_LETTER_QUEUE_SUFFIX;
 use sluicegate_queue::rabbitmq::header::{self, ATTRIBUTE_PREFIXES};
 use time::OffsetDateTime;
@@ -18,11 +18,10 @@ use time::format_description::well_known::Rfc3339;
 
 use super::display::{self, Death};
 use crate::DeadLetter;
+use crate::dead_letter::NOT_RECORDED;
 
 /// Bytes of the digest that identifies a message without an id.
 const DIGEST_BYTES: usize = 8;
-
-const NOT_RECORDED: &str = "not recorded";
 
 /// The location of a dead letter.
 #[derive(Clone, Debug)]
@@ -47,6 +46,7 @@ pub(super) fn dead_letter(
         (None, Some(words)) => words,
         (None, None) => NOT_RECORDED.to_owned(),
     };
+    let code = display::text(properties, CODE).filter(|_| death.is_none()).map(str::to_owned);
     let own_id = || properties.message_id().as_ref().map(ToString::to_string).filter(|id| !id.is_empty());
     DeadLetter {
         handle,
@@ -57,6 +57,7 @@ pub(super) fn dead_letter(
         // Only RabbitMQ records the time.
         dead_lettered_at: death.and_then(|death| death.at),
         reason,
+        code,
         source_queue: source_queue(place, properties).ok(),
         receive_count: display::count(properties, RECEIVE_COUNT),
         redrives: display::count(properties, REDRIVES).unwrap_or_default(),
@@ -260,13 +261,19 @@ mod tests {
         let shown = dead_letter(&place("q.dlq"), 1, &with(&[("x-death", death.clone())]), Vec::new());
         assert_eq!(shown.reason, "delivered more often than q allows");
         assert_eq!(shown.dead_lettered_at, display::time(1_700_000_000));
-        let headers = [("x-death", death), (REASON, long("bad card")), (RECEIVE_COUNT, AMQPValue::LongInt(5))];
+        let headers = [
+            ("x-death", death),
+            (REASON, long("bad card")),
+            (CODE, long("card_bad")),
+            (RECEIVE_COUNT, AMQPValue::LongInt(5)),
+        ];
         let shown = dead_letter(&place("q.dlq"), 1, &with(&headers), Vec::new());
         assert_eq!(shown.reason, "delivered more often than q allows; before that: bad card");
-        assert_eq!(shown.receive_count, Some(5));
+        assert_eq!((shown.code, shown.receive_count), (None, Some(5)), "the code is that of the earlier one");
         let shown = dead_letter(&place("q.dlq"), 1, &with(&headers[1..]), Vec::new());
         assert_eq!((shown.reason.as_str(), shown.dead_lettered_at), ("bad card", None));
-        assert_eq!(dead_letter(&place("q.dlq"), 1, &with(&[]), Vec::new()).reason, "not recorded");
+        assert_eq!(shown.code.as_deref(), Some("card_bad"));
+        assert_eq!(dead_letter(&place("q.dlq"), 1, &with(&[]), Vec::new()).reason, NOT_RECORDED);
     }
 
     #[test]

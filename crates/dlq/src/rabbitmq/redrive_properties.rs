@@ -18,7 +18,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use lapin::types::{AMQPValue, FieldTable, ShortString};
-    use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, SOURCE};
+    use sluicegate_queue::dead_letter::{CODE, REASON, RECEIVE_COUNT, SOURCE};
     use sluicegate_queue::rabbitmq::republish::{DIRECT_REPLY_TO, PERSISTENT, USER_ID};
 
     use super::*;
@@ -70,6 +70,7 @@ mod tests {
         let count = AMQPValue::LongLongInt(4);
         let own = [
             (REASON, long("bad")),
+            (CODE, long("card_bad")),
             (SOURCE, long("q::/")),
             (RECEIVE_COUNT, AMQPValue::LongInt(5)),
             ("x-death", long("any")),

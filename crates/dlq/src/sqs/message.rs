@@ -3,15 +3,17 @@
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sluicegate_envelope::Envelope;
-use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, REDRIVES, SOURCE};
+use sluicegate_queue::dead_letter::{CODE, REASON, RECEIVE_COUNT, REDRIVES, SOURCE};
 use sluicegate_queue::sqs::{MARKERS, Pointer};
 use time::OffsetDateTime;
 
 use crate::DeadLetter;
+use crate::dead_letter::NOT_RECORDED;
 
-/// The reason for a message that SQS moved by a redrive policy, which records none.
-const RECEIVED_TOO_OFTEN: &str = "received too often";
-const NOT_RECORDED: &str = "not recorded";
+/// The reason for a message that SQS moved by a redrive policy, which records none. The consumer stores every other one
+/// in the dead-letter queue itself.
+const MOVED_BY_SQS: &str =
+    "receives exhausted, no reason recorded: the function crashed, timed out or was throttled in the last one";
 
 /// Returns the message as a dead letter.
 pub(super) fn dead_letter(handle: u64, message: &Message) -> DeadLetter {
@@ -24,8 +26,8 @@ pub(super) fn dead_letter(handle: u64, message: &Message) -> DeadLetter {
         (Some(reason), None) => reason.to_owned(),
         // The recorded reason is from an earlier dead-lettering, because a consumer that records a reason stores the
         // message in the dead-letter queue itself.
-        (Some(reason), Some(_)) => format!("{RECEIVED_TOO_OFTEN}; before that: {reason}"),
-        (None, Some(_)) => RECEIVED_TOO_OFTEN.to_owned(),
+        (Some(reason), Some(_)) => format!("{MOVED_BY_SQS}; before that: {reason}"),
+        (None, Some(_)) => MOVED_BY_SQS.to_owned(),
         (None, None) => NOT_RECORDED.to_owned(),
     };
     DeadLetter {
@@ -37,6 +39,7 @@ pub(super) fn dead_letter(handle: u64, message: &Message) -> DeadLetter {
         // A message that SQS moved keeps the time at which it was sent to its first queue.
         dead_lettered_at: sent_at.filter(|_| moved_from.is_none()),
         reason,
+        code: attribute(message, CODE).filter(|_| moved_from.is_none()).map(str::to_owned),
         source_queue: attribute(message, SOURCE).or(moved_from).map(str::to_owned),
         receive_count: attribute(message, RECEIVE_COUNT).and_then(|digits| digits.parse().ok()),
         redrives: redrives(message),

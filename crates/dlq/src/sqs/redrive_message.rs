@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
-use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT, REDRIVES, SOURCE};
+use sluicegate_queue::dead_letter::{OF_DEAD_LETTER, REDRIVES};
 use sluicegate_queue::sqs::{ATTRIBUTES_MAX, MARKERS, MESSAGE_BYTES_MAX, Pointer, RawMessage, body_md5, is_sendable};
 
 use super::{
@@ -103,7 +103,7 @@ pub(super) fn pointing(
 
 fn attributes(message: &Message, redrives: u32) -> Result<HashMap<String, MessageAttributeValue>, CopyError> {
     let mut attributes = message.message_attributes.clone().unwrap_or_default();
-    for name in [REASON, RECEIVE_COUNT, SOURCE] {
+    for name in OF_DEAD_LETTER {
         attributes.remove(name);
     }
     let count = MessageAttributeValue::builder().data_type("Number").string_value(redrives.to_string()).build();

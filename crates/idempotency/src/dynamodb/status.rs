@@ -144,3 +144,19 @@ impl Item {
         Some((!is_expired).then_some(Status { owner: self.owner_hash.text, state }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_message_of_an_earlier_version_has_no_code() {
+        let read = |text: &str| serde_json::from_str::<MessageState>(text).unwrap();
+        let dead = |code: Option<&str>| MessageState::Dead { code: code.map(str::to_owned), reason: "r".to_owned() };
+        assert_eq!(read(r#"{"Dead":{"reason":"r"}}"#), dead(None));
+        for state in [dead(None), dead(Some("c"))] {
+            let Attribute::S(text) = super::state(&state) else { panic!("text") };
+            assert_eq!(read(&text), state);
+        }
+    }
+}

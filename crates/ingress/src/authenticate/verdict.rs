@@ -9,8 +9,8 @@ use super::{Caller, undecided};
 use crate::rejection::{Code, Rejection};
 
 /// The caller of a satisfied requirement or alternative.
-pub(super) struct Satisfied<'c> {
-    pub(super) caller: Caller<'c>,
+pub(crate) struct Satisfied<'c> {
+    pub(crate) caller: Caller<'c>,
     pub(super) scheme: Option<&'c Scheme>,
     pub(super) claims: Option<Value>,
 }

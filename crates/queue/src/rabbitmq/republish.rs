@@ -22,7 +22,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::header;
-use crate::dead_letter::{REASON, RECEIVE_COUNT, SOURCE};
+use crate::dead_letter::OF_DEAD_LETTER;
 
 /// The header for a user id that the publisher may not use.
 pub const USER_ID: &str = "sluicegate-user-id";
@@ -75,8 +75,8 @@ fn headers(own: &BasicProperties, foreign_user_id: Option<&str>) -> FieldTable {
         let name = match name.as_str() {
             "CC" => "sluicegate-cc".into(),
             "BCC" => "sluicegate-bcc".into(),
-            REASON | RECEIVE_COUNT | SOURCE | USER_ID => continue,
-            written if is_of_the_broker(written) => continue,
+            USER_ID => continue,
+            written if OF_DEAD_LETTER.contains(&written) || is_of_the_broker(written) => continue,
             _ => name.clone(),
         };
         headers.insert(name, value.clone());

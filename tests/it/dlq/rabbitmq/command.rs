@@ -26,14 +26,20 @@ async fn dead_letters_are_listed_redriven_by_a_filter_corrected_and_purged() {
         [("1", "order.placed", "bad card"), ("2", "order.placed", "no stock"), ("3", "order.paid", "bad card")]
     {
         let (properties, body) = consumer::envelope(id, event_type);
-        let headers = table([("sluicegate-reason", long(reason)), ("sluicegate-source", long(&source))]);
+        let mut headers = table([("sluicegate-reason", long(reason)), ("sluicegate-source", long(&source))]);
+        if reason == "no stock" {
+            headers.insert("sluicegate-code".into(), long("out_of_stock"));
+        }
         vhost.publish("", "q.dlq", properties.with_headers(headers), &body).await;
     }
     vhost.publish("", "q.dlq", BasicProperties::default(), b"\xff raw").await;
 
     let queues = ran(on(&vhost, &["list", "--json"])).await.expect(0, &["q.dlq"]);
     assert!(!queues.out.contains("guest") && !queues.err.contains("guest"), "{queues:?}");
-    ran(on(&vhost, &["list", "q.dlq"])).await.expect(0, &["bad card", "no stock", "not recorded"]);
+    ran(on(&vhost, &["list", "q.dlq"])).await.expect(0, &["bad card", "out_of_stock  no stock", "no reason recorded"]);
+    ran(on(&vhost, &["list", "q.dlq", "--each", "--code", "out_of_stock"]))
+        .await
+        .expect(0, &["1 of the 4", "no stock"]);
     let each = ran(on(&vhost, &["list", "q.dlq", "--each", "--json"])).await.expect(0, &[]);
     let each: Vec<Value> = each.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(each.len(), 4, "{each:#?}");

@@ -43,12 +43,18 @@ pub(super) async fn messages_are_grouped_by_reason_and_listed_each(service: &Ser
     dead_letter(service, &queues, "no envelope", HashMap::new()).await;
     let listed = on(service, &["list", name(&queues.dead), "--json"]).await.expect(0, &["6 of the 6 messages"]);
     let groups: Vec<Value> = serde_json::from_str(&listed.out).expect("JSON");
-    let facts: Vec<_> = groups.iter().map(|group| (&group["reason"], &group["count"], &group["types"])).collect();
-    assert_eq!(facts[0], (&json!("no stock"), &json!(3), &json!({"order.placed": 1, "order.changed": 2})));
-    assert_eq!(facts[1], (&json!("bad card"), &json!(2), &json!({"order.placed": 1, "order.changed": 1})));
-    assert_eq!(facts[2], (&json!("not recorded"), &json!(1), &json!({"": 1})));
+    let facts: Vec<_> =
+        groups.iter().map(|group| ["code", "reason", "count", "types"].map(|name| &group[name])).collect();
+    let (stock, card) =
+        (json!({"order.placed": 1, "order.changed": 2}), json!({"order.placed": 1, "order.changed": 1}));
+    assert_eq!(facts[0], [&json!("out_of_stock"), &json!("no stock"), &json!(3), &stock]);
+    assert_eq!(facts[1], [&Value::Null, &json!("bad card"), &json!(2), &card]);
+    let unknown = json!("no reason recorded: another program stored it here");
+    assert_eq!(facts[2], [&Value::Null, &unknown, &json!(1), &json!({"": 1})]);
     assert!(groups[0]["oldest"].as_str() <= groups[0]["newest"].as_str() && groups[0]["oldest"].is_string());
-    on(service, &["list", name(&queues.dead)]).await.expect(0, &["COUNT", "order.changed:2,order.placed:1  no stock"]);
+    on(service, &["list", name(&queues.dead)])
+        .await
+        .expect(0, &["COUNT", "CODE", "order.changed:2,order.placed:1  out_of_stock  no stock"]);
 
     let each = on(service, &["list", name(&queues.dead), "--each", "--json", "--reason", "^bad"]).await;
     let each: Vec<Value> =
@@ -59,6 +65,8 @@ pub(super) async fn messages_are_grouped_by_reason_and_listed_each(service: &Ser
         assert_eq!(message["dead_lettered_at"].as_str().map(|time| time.ends_with('Z')), Some(true), "{message}");
     }
     assert_eq!(each.len(), 2);
+    let coded = on(service, &["list", name(&queues.dead), "--each", "--json", "--code", "out_of_*"]).await;
+    assert_eq!(coded.expect(0, &["3 of the 6"]).out.matches(r#""code":"out_of_stock""#).count(), 3);
     on(service, &["list", name(&queues.dead), "--each"]).await.expect(0, &["id-4  order.changed", "(no envelope)"]);
 }
 

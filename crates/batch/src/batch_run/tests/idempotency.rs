@@ -94,7 +94,7 @@ impl Consumer {
                     "retry" => Outcome::Retry,
                     "after" => Outcome::RetryAfter(Duration::from_secs(77)),
                     "failed" => Outcome::Failed("the warehouse is closed".to_owned()),
-                    "reject" => Outcome::Reject("no such article".to_owned()),
+                    "reject" => Outcome::reject("unknown", "no such article"),
                     "hang" => std::future::pending().await,
                     other => panic!("{other}"),
                 }
@@ -257,8 +257,9 @@ async fn another_payload_or_type_under_a_known_key_is_rejected_with_the_reason()
     ] {
         let (settled, memory) = consumer.receive(&[other]).await;
         assert_eq!(settled, [Disposition::Rejected]);
-        let reason = "its idempotency key belongs to a message with another type or payload".to_owned();
-        assert_eq!(memory.dead_letters.into_inner().unwrap(), [(0, reason)]);
+        let detail = "its idempotency key belongs to a message with another type or payload";
+        let rejection = Rejection::new("idempotency_key_reused", detail);
+        assert_eq!(memory.dead_letters.into_inner().unwrap(), [(0, rejection)]);
     }
     assert_eq!(consumer.effects(), 1);
 }
@@ -283,9 +284,10 @@ async fn the_key_may_be_a_value_of_the_payload() {
         ["{}", r#"{"order": {"id": ""}}"#, r#"{"order": {"id": null}}"#, r#"{"order": {"id": 1.5}}"#, "{", ""]
     {
         let (settled, memory) = consumer.receive(&[placed("e-7", payload)]).await;
-        let (_, reason) = memory.dead_letters.into_inner().unwrap().remove(0);
+        let (_, rejection) = memory.dead_letters.into_inner().unwrap().remove(0);
         assert_eq!(settled, [Disposition::Rejected], "{payload}");
-        assert!(reason.contains("no text and no whole number at /order/id"), "{payload}: {reason}");
+        assert_eq!(rejection.code(), "idempotency_key_missing", "{payload}");
+        assert!(rejection.detail().contains("no text and no whole number at /order/id"), "{payload}: {rejection}");
     }
     let consumer = Consumer::new(by_order);
     consumer.receive_one(placed("e-1", r#"{"order": {"id": "o-1"}}"#)).await;

@@ -131,7 +131,7 @@ fn consumer(handled: &Arc<Mutex<Vec<Arc<crate::Delivery>>>>) -> Consumer {
                 "retry" => Outcome::Retry,
                 "after" => Outcome::RetryAfter(Duration::from_millis(5_001)),
                 "late" => Outcome::RetryAfter(Duration::MAX),
-                "reject" => Outcome::Reject("bad card".to_owned()),
+                "reject" => Outcome::reject("card_bad", "bad card"),
                 "panic" => panic!("planned"),
                 "hang" => std::future::pending().await,
                 "slow" => {

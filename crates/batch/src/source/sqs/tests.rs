@@ -57,7 +57,7 @@ async fn sqs_with(
     let builder = builder.on("done", async |_| Outcome::Done).on("retry", async |_| Outcome::Retry);
     let builder = builder.on("after", async |_| Outcome::RetryAfter(Duration::from_millis(1_001)));
     let builder = builder.on("late", async |_| Outcome::RetryAfter(Duration::MAX));
-    let builder = builder.on("reject", async |_| Outcome::Reject("bad\u{0} card".to_owned()));
+    let builder = builder.on("reject", async |_| Outcome::reject("card_bad", "bad\u{0} card"));
     (settings(builder).build().unwrap(), calls)
 }
 
@@ -220,7 +220,7 @@ async fn a_reject_is_copied_with_its_reason_and_the_redrive_policy_is_fetched_on
     assert_eq!(sent[0]["MessageBody"], body("reject"));
     assert_eq!((&sent[0]["MessageGroupId"], &sent[0]["MessageDeduplicationId"]), (&json!("c-1"), &json!("m-0-2")));
     let attributes = sent[0]["MessageAttributes"].as_object().unwrap();
-    assert_eq!(attributes.len(), 10, "three that the runtime adds and the first seven of the message");
+    assert_eq!(attributes.len(), 10, "three that the runtime adds and the first seven of the message, and no code");
     assert_eq!(attributes["sluicegate-reason"]["StringValue"], "bad\u{FFFD} card");
     assert_eq!(attributes["sluicegate-source"]["StringValue"], "arn:aws:sqs:eu-west-1:123456789012:orders.fifo");
     assert!(attributes.contains_key("a6") && !attributes.contains_key("a7"));
@@ -267,7 +267,28 @@ async fn a_failure_in_the_last_receive_is_dead_lettered_with_its_reason() {
         let sent = calls.iter().find(|(action, _)| action == "SendMessage" && is_stored).map(|(_, body)| body);
         let reason = sent.map(|body| &body["MessageAttributes"]["sluicegate-reason"]["StringValue"]);
         assert_eq!(reason, expected.map(Value::from).as_ref(), "{receive_count}");
+        let code = sent.map(|body| &body["MessageAttributes"]["sluicegate-code"]["StringValue"]);
+        assert_eq!(code, expected.map(|_| json!("receives_exhausted")).as_ref(), "{receive_count}");
     }
+}
+
+/// Another program redrove the message, and left the attributes of its first rejection.
+#[tokio::test]
+async fn a_reject_is_copied_with_its_code_and_without_that_of_an_earlier_one() {
+    let (consumer, calls) = sqs(Some("arn:aws:sqs:eu-west-1:123456789012:orders-dlq"), true).await;
+    let text = |value: &str| json!({ "stringValue": value, "dataType": "String" });
+    let own = json!({ "sluicegate-code": text("old"), "sluicegate-reason": text("old"), "tenant": text("acme") });
+    let batch = records("orders", &["reject", "unknown.type"], &json!({ "messageAttributes": own }));
+    assert_eq!(response(&consumer, batch).await, r#"{"batchItemFailures":[]}"#);
+    let calls = calls.lock().unwrap();
+    let sent = calls.iter().filter(|(action, _)| action == "SendMessage");
+    let value = |body: &Value, name: &str| body["MessageAttributes"][name]["StringValue"].as_str().unwrap().to_owned();
+    let names = ["sluicegate-code", "sluicegate-reason", "tenant"];
+    let mut sent: Vec<_> = sent.map(|(_, body)| names.map(|name| value(body, name))).collect();
+    sent.sort();
+    let expected =
+        [["card_bad", "bad\u{FFFD} card", "acme"], ["no_handler", "no handler for type unknown.type", "acme"]];
+    assert_eq!(sent, expected);
 }
 
 #[tokio::test]

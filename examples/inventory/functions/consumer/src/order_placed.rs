@@ -97,7 +97,7 @@ fn refused(index: usize, articles: &[Article<'_>]) -> Outcome {
             tracing::warn!("an order without a record has a reservation already");
             Outcome::Done
         }
-        Some(article) => Outcome::Reject(format!("out of stock: /items/{}", article.item)),
+        Some(article) => Outcome::reject("out_of_stock", format!("out of stock: /items/{}", article.item)),
     }
 }
 
@@ -116,7 +116,7 @@ mod tests {
         let tables = Tables::read(|name| Some(name.to_lowercase())).unwrap();
         assert_eq!(writes(&order, &articles, &tables).len(), 3);
         assert_eq!(refused(0, &articles), Outcome::Done);
-        assert_eq!(refused(2, &articles), Outcome::Reject("out of stock: /items/1".to_owned()));
+        assert_eq!(refused(2, &articles), Outcome::reject("out_of_stock", "out of stock: /items/1"));
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn consumer(planned: &[Planned], calls: &Calls) -> Consumer {
                     tokio::time::sleep(Duration::from_secs(4)).await;
                     Outcome::Done
                 }
-                Plan::Reject => Outcome::Reject("bad card".to_owned()),
+                Plan::Reject => Outcome::reject("card_bad", "bad card"),
             }
         }
     };

@@ -25,6 +25,7 @@ async fn each_outcome_has_its_queue() {
     );
     let rejected = &confirmed[0];
     assert_eq!(rejected.text("sluicegate-reason"), Some("bad card"));
+    assert_eq!(rejected.text("sluicegate-code"), Some("card_bad"));
     assert_eq!(rejected.text("sluicegate-source"), Some("q::/"));
     assert!(confirmed[1].header("sluicegate-reason").is_none(), "a reason is for the dead-letter queue");
     assert_eq!(confirmed[1].body, b"body of m-retry");
@@ -228,7 +229,8 @@ fn copies_keep_all_headers_but_those_of_the_broker() {
     }, "data": "" }] } });
     let event = RawValue::from_string(event.to_string()).unwrap();
     let received = received(&event, None).unwrap().unwrap();
-    let properties = republish::properties(&received[0].message, "m", 4, Some(&"ä".repeat(2_000)));
+    let rejection = crate::Rejection::new("long", "ä".repeat(2_000));
+    let properties = republish::properties(&received[0].message, "m", 4, Some(&rejection));
     let text = |text: &Option<sluicegate_queue::rabbitmq::types::ShortString>| text.as_ref().map(ToString::to_string);
     let kept = [
         text(properties.content_type()),
@@ -252,6 +254,7 @@ fn copies_keep_all_headers_but_those_of_the_broker() {
         [
             "kept",
             "sluicegate-cc",
+            "sluicegate-code",
             "sluicegate-reason",
             "sluicegate-receive-count",
             "sluicegate-source",

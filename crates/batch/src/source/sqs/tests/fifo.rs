@@ -172,7 +172,7 @@ impl Source for FifoQueue<'_> {
         self.failing.failed(&id.to_string(), *receive_count, head, Some(self.receive_count_max))
     }
 
-    async fn dead_letter(&self, index: usize, _: &str) -> Result<(), SendError> {
+    async fn dead_letter(&self, index: usize, _: &Rejection) -> Result<(), SendError> {
         self.dead.lock().unwrap().push(self.batch[index].id);
         Ok(())
     }

@@ -89,11 +89,12 @@ async fn consumer_with(
     (consumer, calls, keys)
 }
 
-/// Returns the reason of the dead letter, if there is one.
-fn dead_letter(calls: &Calls) -> Option<String> {
+/// Returns the code and the reason of the dead letter, if there is one.
+fn dead_letter(calls: &Calls) -> Option<(String, String)> {
     let calls = calls.lock().unwrap();
     let (_, sent) = calls.iter().find(|(action, _)| action == "SendMessage")?;
-    Some(sent["MessageAttributes"]["sluicegate-reason"]["StringValue"].as_str()?.to_owned())
+    let text = |name: &str| sent["MessageAttributes"][name]["StringValue"].as_str().map(str::to_owned);
+    text("sluicegate-code").zip(text("sluicegate-reason"))
 }
 
 #[tokio::test]
@@ -117,11 +118,10 @@ async fn what_may_pass_is_retried_and_what_cannot_is_dead_lettered() {
         assert_eq!(super::response(&consumer, event(message(&body, &marker()))).await, response, "{body}");
         let found = dead_letter(&calls);
         assert_eq!(found.is_some(), reason.is_some(), "{body}: {found:?}");
-        let found = found.unwrap_or_default();
-        assert!(
-            reason.is_none_or(|reason| found.starts_with("payload not available: ") && found.contains(reason)),
-            "{found}"
-        );
+        if let Some((reason, (code, found))) = reason.zip(found) {
+            assert_eq!(code, "payload_unavailable");
+            assert!(found.starts_with("payload not available: ") && found.contains(reason), "{found}");
+        }
         assert_eq!(keys.lock().unwrap().len(), requests, "{body}");
     }
 }
@@ -131,7 +131,8 @@ async fn only_a_marked_message_is_a_pointer() {
     let (consumer, calls, keys) = consumer().await;
     let none = r#"{"batchItemFailures":[]}"#;
     assert_eq!(response(&consumer, event(message(&pointer("payloads", "done"), &json!({})))).await, none);
-    assert!(dead_letter(&calls).unwrap().starts_with("undecodable: "), "{:?}", dead_letter(&calls));
+    let (code, reason) = dead_letter(&calls).unwrap();
+    assert!(code == "undecodable" && reason.starts_with("undecodable: "), "{code}: {reason}");
     assert_eq!(response(&consumer, event(message(&body("done"), &json!({ "a": {} })))).await, none);
     assert_eq!(keys.lock().unwrap().len(), 0);
     // The old name of the marker.
