@@ -3,6 +3,8 @@
 //! [`SqsProducer`] sends an envelope. With the feature `sdk`, `store` sends a raw message through a client of the SDK,
 //! with the same proof.
 //!
+//! [`CoalescingProducer`] sends the messages of concurrent callers in common calls.
+//!
 //! On a FIFO queue the envelope's id is the deduplication id, so a repeated send is stored once within five minutes.
 //! SQS answers a repeat with the MD5 of the sent body, not of the stored one: two different messages must not share an
 //! id. On a standard queue a repeated send may be stored twice, under one envelope id.
@@ -11,6 +13,7 @@
 //! without a group becomes a group by itself, because a shared default group would make all such messages wait for each
 //! other.
 
+mod coalescing_producer;
 mod limits;
 #[cfg(feature = "s3")]
 mod payload_store;
@@ -26,6 +29,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use self::coalescing_producer::{COALESCE_DELAY_MAX, CoalescingProducer};
 pub use self::limits::{ATTRIBUTES_MAX, DELAY_S_MAX, MESSAGE_BYTES_MAX, TOKEN_CHARS_MAX, is_sendable};
 #[cfg(feature = "s3")]
 pub use self::payload_store::PayloadStore;

@@ -13,9 +13,9 @@ use crate::{Destination, Message, Producer, Receipt, SendError};
 /// A producer for one queue.
 #[derive(Clone, Debug)]
 pub struct SqsProducer {
-    client: Sqs,
+    pub(super) client: Sqs,
     queue_url: String,
-    fifo: bool,
+    pub(super) fifo: bool,
     #[cfg(feature = "s3")]
     payloads: Option<PayloadStore>,
 }
@@ -73,35 +73,34 @@ impl SqsProducer {
 }
 
 /// A message that fits SQS.
-struct Fitting<'m> {
-    message: &'m Message<'m>,
-    body: String,
+pub(super) struct Fitting {
+    pub(super) body: String,
     delay_s: Option<u16>,
-    group: Option<String>,
+    pub(super) group: Option<String>,
     deduplication_id: Option<String>,
 }
 
 impl SqsProducer {
-    fn fit<'m>(&self, message: &'m Message<'m>) -> Result<Fitting<'m>, SendError> {
+    pub(super) fn fit(&self, message: &Message<'_>) -> Result<Fitting, SendError> {
         self.fit_body(message, message.envelope.encode())
     }
 
-    fn fit_body<'m>(&self, message: &'m Message<'m>, body: String) -> Result<Fitting<'m>, SendError> {
+    fn fit_body(&self, message: &Message<'_>, body: String) -> Result<Fitting, SendError> {
         let delay_s = self.delay_s(message, &body)?;
         let id = message.envelope.id();
         let group = message.group.filter(|group| !group.is_empty()).or(self.fifo.then_some(id));
         let (group, deduplication_id) = (group.map(limits::token), self.fifo.then(|| limits::token(id)));
-        Ok(Fitting { message, body, delay_s, group, deduplication_id })
+        Ok(Fitting { body, delay_s, group, deduplication_id })
     }
 
-    fn raw<'m>(&'m self, fitting: &'m Fitting<'m>) -> SendMessage<'m> {
+    pub(super) fn raw<'m>(&'m self, fitting: &'m Fitting, trace_header: Option<&'m str>) -> SendMessage<'m> {
         SendMessage {
             queue_url: &self.queue_url,
             message_body: &fitting.body,
             delay_seconds: fitting.delay_s,
             message_group_id: fitting.group.as_deref(),
             message_deduplication_id: fitting.deduplication_id.as_deref(),
-            message_system_attributes: fitting.message.trace_header.and_then(SystemAttributes::trace),
+            message_system_attributes: trace_header.and_then(SystemAttributes::trace),
             #[cfg(feature = "s3")]
             message_attributes: None,
         }
@@ -109,13 +108,27 @@ impl SqsProducer {
 
     async fn send_whole(&self, message: &Message<'_>, deadline: Instant) -> Result<Receipt, SendError> {
         let fitting = self.fit(message)?;
-        let broker_id = self.client.send(&self.raw(&fitting), message.trace_header, deadline).await?;
+        let broker_id =
+            self.client.send(&self.raw(&fitting, message.trace_header), message.trace_header, deadline).await?;
         Ok(Receipt { id: message.envelope.id().to_owned(), broker_id })
+    }
+
+    /// Returns where the envelope of a message goes that was sent with this result, if the queue refused its size.
+    ///
+    /// The queue's own maximum may be lower than that of SQS, and only its answer says so.
+    #[cfg(feature = "s3")]
+    pub(super) fn payloads_after(
+        &self,
+        sent: &Result<Receipt, SendError>,
+        message: &Message<'_>,
+    ) -> Option<&PayloadStore> {
+        let is_too_large = matches!(sent, Err(SendError::TooLarge { .. }));
+        self.payloads.as_ref().filter(|_| is_too_large && message.may_be_pointer)
     }
 
     /// Stores the envelope, and then sends a pointer to it.
     #[cfg(feature = "s3")]
-    async fn send_pointer(
+    pub(super) async fn send_pointer(
         &self,
         message: &Message<'_>,
         payloads: &PayloadStore,
@@ -128,7 +141,7 @@ impl SqsProducer {
         let pointer = payloads.put(body, deadline).await?;
         let fitting = self.fit_body(message, pointer.body())?;
         let marker = Some(super::send_message::Marker::new(&bytes));
-        let raw = SendMessage { message_attributes: marker, ..self.raw(&fitting) };
+        let raw = SendMessage { message_attributes: marker, ..self.raw(&fitting, message.trace_header) };
         let broker_id = self.client.send(&raw, message.trace_header, deadline).await?;
         Ok(Receipt { id: message.envelope.id().to_owned(), broker_id })
     }
@@ -141,11 +154,8 @@ impl Producer for SqsProducer {
 
     async fn send(&self, message: &Message<'_>, deadline: Instant) -> Result<Receipt, SendError> {
         let sent = self.send_whole(message, deadline).await;
-        // The queue's own maximum may be lower than that of SQS, and only its answer says so.
         #[cfg(feature = "s3")]
-        if let (Err(SendError::TooLarge { .. }), Some(payloads)) = (&sent, &self.payloads)
-            && message.may_be_pointer
-        {
+        if let Some(payloads) = self.payloads_after(&sent, message) {
             return Box::pin(self.send_pointer(message, payloads, deadline)).await;
         }
         sent
@@ -154,16 +164,18 @@ impl Producer for SqsProducer {
     /// Sends messages in batches, without pointers, within the limits of SQS for one.
     async fn send_all(&self, messages: &[Message<'_>], deadline: Instant) -> Vec<Result<Receipt, SendError>> {
         let fitting: Vec<_> = messages.iter().map(|message| self.fit(message)).collect();
-        let raw: Vec<_> = fitting.iter().flatten().map(|fitting| self.raw(fitting)).collect();
+        let fit =
+            messages.iter().zip(&fitting).filter_map(|(message, fitting)| Some((message, fitting.as_ref().ok()?)));
+        let raw: Vec<_> = fit.map(|(message, fitting)| self.raw(fitting, message.trace_header)).collect();
         let trace_header = messages.iter().find_map(|message| message.trace_header);
         let mut sent = self.client.send_all(&raw, trace_header, deadline).await.into_iter();
-        let receipt = |fitting: &Result<Fitting<'_>, SendError>| {
-            let fitting = fitting.as_ref().map_err(SendError::clone)?;
+        let receipt = |(message, fitting): (&Message<'_>, Result<Fitting, SendError>)| {
+            fitting?;
             let missing = || Err(SendError::Unknown { reason: "the batch has no result".to_owned() });
             let broker_id = sent.next().unwrap_or_else(missing)?;
-            Ok(Receipt { id: fitting.message.envelope.id().to_owned(), broker_id })
+            Ok(Receipt { id: message.envelope.id().to_owned(), broker_id })
         };
-        fitting.iter().map(receipt).collect()
+        messages.iter().zip(fitting).map(receipt).collect()
     }
 }
 

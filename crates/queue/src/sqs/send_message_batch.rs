@@ -19,10 +19,10 @@ use crate::SendError;
 /// The most entries of a batch.
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
-const ENTRIES_MAX: usize = 10;
+pub(super) const ENTRIES_MAX: usize = 10;
 
 /// The largest batch: its bodies together.
-const BATCH_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
+pub(super) const BATCH_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -132,7 +132,11 @@ impl Sqs {
         results
     }
 
-    async fn send_batch(
+    /// Sends a batch within the limits of SQS in one call. Returns the result of each message.
+    ///
+    /// # Errors
+    /// What the caller may conclude for every message, if the call failed as a whole.
+    pub(super) async fn send_batch(
         &self,
         messages: &[SendMessage<'_>],
         trace_header: Option<&str>,

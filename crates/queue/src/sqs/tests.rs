@@ -1,6 +1,6 @@
 //! The result of a send for each behaviour of a server, on real sockets.
 
-mod server;
+pub(super) mod server;
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 use server::{Entry, Request, Server, Step};
 
-const AMPLE: Duration = Duration::from_secs(20);
+pub(super) const AMPLE: Duration = Duration::from_secs(20);
 
-fn config(endpoint: &str) -> AwsEnvironment {
+pub(super) fn config(endpoint: &str) -> AwsEnvironment {
     let endpoint = endpoint.to_owned();
     let lookup = move |name: &str| match name {
         "AWS_REGION" => Some("eu-west-1".to_owned()),
@@ -43,7 +43,7 @@ async fn send(producer: &SqsProducer, within: Duration) -> Result<String, SendEr
     Ok(receipt.broker_id)
 }
 
-fn conclusion(result: &Result<String, SendError>) -> &'static str {
+pub(super) fn conclusion(result: &Result<String, SendError>) -> &'static str {
     match result {
         Ok(_) => "receipt",
         Err(SendError::NotSent { .. } | SendError::PayloadNotStored { .. }) => "not sent",
@@ -204,7 +204,7 @@ async fn a_fifo_queue_gets_a_group_and_the_envelopes_id_for_deduplication() {
     }
 }
 
-fn numbered(payload: &str) -> impl Fn(usize) -> Envelope {
+pub(super) fn numbered(payload: &str) -> impl Fn(usize) -> Envelope {
     let payload = payload.to_owned();
     move |n| Envelope::builder(format!("id-{n}"), "/", "t").payload(None, payload.clone()).build().unwrap()
 }
