@@ -24,6 +24,7 @@ mod metrics;
 mod new;
 mod proof;
 mod rabbitmq;
+mod runtime;
 mod secrets;
 mod sqs;
 mod template;

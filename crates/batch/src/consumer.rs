@@ -1,11 +1,14 @@
 //! [`Consumer`]: handles and settles the batches that Lambda delivers.
 
+use std::env;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lambda_runtime::LambdaEvent;
+use lambda_runtime::layers::TracingLayer;
+use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use serde_json::value::RawValue;
+use sluicegate_runtime::{Invocations, Loops, all, max_concurrency};
 use sluicegate_telemetry::{Emitter, log};
 
 use crate::batch_run::BatchRun;
@@ -39,7 +42,7 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Handles one batch: `lambda_runtime::run(service_fn(|event| consumer.handle(event)))`. The event determines the
+    /// Handles one batch: `lambda_runtime::run(service_fn(move |event| consumer.handle(event)))`. The event determines the
     /// source.
     ///
     /// For SQS, the mapping must have `ReportBatchItemFailures`; without it Lambda ignores the response and deletes
@@ -80,17 +83,33 @@ impl Consumer {
         batch.respond(&settlements)
     }
 
-    /// Serves Lambda until the process ends.
+    /// Serves Lambda until SIGTERM, and then ends when the running batches are settled and answered. On Lambda Managed
+    /// Instances it serves several batches at a time, with [`ConsumerBuilder::concurrency`] handlers for each.
     ///
-    /// Each invocation keeps about 180 bytes: the runtime writes its trace header to the environment variable
-    /// `_X_AMZN_TRACE_ID`, from which SDK clients send it on, and the C library keeps every value.
+    /// With one batch at a time, each invocation keeps about 180 bytes: the runtime writes its trace header to the
+    /// environment variable `_X_AMZN_TRACE_ID`, from which SDK clients send it on, and the C library keeps every value.
     ///
     /// # Errors
     /// The Runtime API cannot be reached.
+    ///
+    /// [`ConsumerBuilder::concurrency`]: crate::ConsumerBuilder::concurrency
     pub async fn run(self) -> Result<(), lambda_runtime::Error> {
         self.sources.connect().await;
-        let consumer = &self;
-        lambda_runtime::run(lambda_runtime::service_fn(async |event| consumer.handle(event).await)).await
+        // One consumer for the life of the process.
+        let consumer: &'static Self = Box::leak(Box::new(self));
+        let invocations = Invocations::default();
+        let runtime = Runtime::new(service_fn(move |event| consumer.handle(event)));
+        let runtime = runtime.layer(TracingLayer::new()).layer(invocations);
+        let serving = async {
+            match max_concurrency(|name| env::var(name).ok()) {
+                1 => runtime.run().await,
+                concurrency => {
+                    let loops = Loops::new(runtime)?;
+                    all((0..concurrency).map(|_| loops.serve())).await
+                }
+            }
+        };
+        invocations.until_terminated(serving).await
     }
 
     /// Returns the rules for one batch, without statuses and spans.

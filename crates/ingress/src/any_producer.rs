@@ -7,7 +7,7 @@ use tokio::time::Instant;
 #[cfg(feature = "rabbitmq")]
 use sluicegate_queue::rabbitmq::{Broker, RabbitmqProducer};
 #[cfg(feature = "sqs")]
-use sluicegate_queue::sqs::SqsProducer;
+use sluicegate_queue::sqs::{CoalescingProducer, SqsProducer};
 
 /// The producer of a queue on one of the brokers built in.
 #[non_exhaustive]
@@ -15,6 +15,9 @@ pub enum AnyProducer {
     /// Amazon SQS.
     #[cfg(feature = "sqs")]
     Sqs(SqsProducer),
+    /// Amazon SQS, in a process with several requests at a time.
+    #[cfg(feature = "sqs")]
+    CoalescingSqs(CoalescingProducer),
     /// RabbitMQ.
     #[cfg(feature = "rabbitmq")]
     Rabbitmq(RabbitmqProducer),
@@ -24,6 +27,9 @@ pub enum AnyProducer {
 pub(crate) struct Producers {
     #[cfg_attr(not(feature = "sqs"), expect(dead_code, reason = "SQS alone reads it"))]
     pub(crate) aws: AwsEnvironment,
+    /// Whether the process has several requests at a time.
+    #[cfg(feature = "sqs")]
+    pub(crate) coalesce: bool,
     /// The first SQS producer. The others share its connections.
     #[cfg(feature = "sqs")]
     pub(crate) sqs: Option<SqsProducer>,
@@ -46,7 +52,11 @@ impl Producers {
                     first.map_or_else(|| SqsProducer::new(&self.aws, &queue_url), |first| first.for_queue(&queue_url));
                 #[cfg(feature = "s3")]
                 let producer = producer.with_payloads(self.payloads.clone());
-                Some(AnyProducer::Sqs(self.sqs.insert(producer).clone()))
+                let producer = self.sqs.insert(producer).clone();
+                Some(match self.coalesce {
+                    true => AnyProducer::CoalescingSqs(CoalescingProducer::new(producer)),
+                    false => AnyProducer::Sqs(producer),
+                })
             }
             #[cfg(feature = "rabbitmq")]
             Binding::Rabbitmq { exchange, routing_key } => {
@@ -64,6 +74,8 @@ impl Producer for AnyProducer {
         match *self {
             #[cfg(feature = "sqs")]
             Self::Sqs(ref producer) => producer.destination(),
+            #[cfg(feature = "sqs")]
+            Self::CoalescingSqs(ref producer) => producer.destination(),
             #[cfg(feature = "rabbitmq")]
             Self::Rabbitmq(ref producer) => producer.destination(),
         }
@@ -73,6 +85,9 @@ impl Producer for AnyProducer {
         match *self {
             #[cfg(feature = "sqs")]
             Self::Sqs(ref producer) => producer.send(message, deadline).await,
+            // In a box, because the future of every other request would have room for it.
+            #[cfg(feature = "sqs")]
+            Self::CoalescingSqs(ref producer) => Box::pin(producer.send(message, deadline)).await,
             #[cfg(feature = "rabbitmq")]
             Self::Rabbitmq(ref producer) => producer.send(message, deadline).await,
         }
@@ -82,6 +97,9 @@ impl Producer for AnyProducer {
         match *self {
             #[cfg(feature = "sqs")]
             Self::Sqs(ref producer) => producer.send_all(messages, deadline).await,
+            // In a box, because the future of every other request would have room for it.
+            #[cfg(feature = "sqs")]
+            Self::CoalescingSqs(ref producer) => Box::pin(producer.send_all(messages, deadline)).await,
             #[cfg(feature = "rabbitmq")]
             Self::Rabbitmq(ref producer) => producer.send_all(messages, deadline).await,
         }

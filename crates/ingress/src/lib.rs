@@ -66,7 +66,6 @@ mod request_record;
 #[cfg(feature = "otlp")]
 mod request_trace;
 mod route;
-mod runtime;
 mod schemas;
 mod secrets;
 mod send;

@@ -2,15 +2,19 @@
 
 use std::{collections::BTreeMap, convert::Infallible, env, pin::Pin, process::ExitCode};
 
+use lambda_http::{
+    LambdaEvent,
+    lambda_runtime::{Error, Runtime, service_fn},
+};
 use sluicegate_aws_client::AwsEnvironment;
 use sluicegate_contract::{Contract, EmbeddedContract};
+use sluicegate_runtime::{Invocations, Loops, all, max_concurrency};
 use sluicegate_telemetry::{Emitter, log};
 
 use crate::{
-    Config, Ingress, SecretsManager,
+    Arrival, Config, Ingress, LambdaAnswer, SecretsManager,
     any_producer::{AnyProducer, Producers},
     published_keys::KeyCache,
-    runtime,
 };
 
 /// Longest wait for the broker at startup. Lambda allows ten seconds for the startup, and a request reconnects if
@@ -18,7 +22,10 @@ use crate::{
 #[cfg(feature = "rabbitmq")]
 const CONNECT_AT_START: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Serves Lambda until the process ends. Logs every configuration error at startup and then ends with a failure.
+/// Serves Lambda until SIGTERM, and then ends when the running requests are answered. Logs every configuration error at
+/// startup and then ends with a failure.
+///
+/// On Lambda Managed Instances it serves several requests at a time, and those for one SQS queue share calls.
 ///
 /// The whole `main` of a function is `sluicegate_ingress::serve(sluicegate_ingress::embedded_contract!()).await`.
 pub async fn serve(contract: EmbeddedContract) -> ExitCode {
@@ -41,9 +48,7 @@ pub async fn serve(contract: EmbeddedContract) -> ExitCode {
         let work: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(work);
         log::flushed(work)
     };
-    // A task, because the future of the main thread is woken through a system call.
-    let served = tokio::spawn(runtime::run(handle));
-    match served.await.unwrap_or_else(|error| Err(error.into())) {
+    match run(handle).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the runtime ended");
@@ -52,10 +57,28 @@ pub async fn serve(contract: EmbeddedContract) -> ExitCode {
     }
 }
 
+/// Runs the loops of the function. Each is a task, because the future of the main thread is woken through a system call.
+async fn run<F>(handle: impl Fn(LambdaEvent<Arrival>) -> F + Clone + Send + 'static) -> Result<(), Error>
+where
+    F: Future<Output = Result<LambdaAnswer, Infallible>> + Send + 'static,
+{
+    let invocations = Invocations::default();
+    let loops = Loops::new(Runtime::new(service_fn(handle)).layer(invocations))?;
+    let tasks = (0..max_concurrency(variable)).map(|_| {
+        let task = tokio::spawn(loops.serve());
+        async { task.await? }
+    });
+    invocations.until_terminated(all(tasks)).await
+}
+
 async fn load(contract: EmbeddedContract) -> Result<Ingress<AnyProducer, SecretsManager>, Vec<String>> {
     let contract = contract.load().map_err(|error| vec![format!("the embedded contract cannot be read: {error}")])?;
     // One contract for the life of the process.
-    from_env(Box::leak(Box::new(contract)), |name| env::var(name).ok()).await
+    from_env(Box::leak(Box::new(contract)), variable).await
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
 }
 
 /// Returns an ingress for the contract, configured through `lookup`.
@@ -85,6 +108,8 @@ pub async fn from_env(
     }
     let mut producers = Producers {
         aws: aws.clone(),
+        #[cfg(feature = "sqs")]
+        coalesce: max_concurrency(&lookup) > 1,
         #[cfg(feature = "sqs")]
         sqs: None,
         #[cfg(feature = "s3")]

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sluicegate_lambda_emulator::{Concurrency, Function, FunctionSpec, Invocation};
-use sluicegate_local::cargo_build::{self, CommandPackage};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::support::root;
+use crate::support::function_binary::built;
 
 /// The X-Ray trace header of the invocations.
 pub(super) const XRAY: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0";
@@ -21,25 +20,14 @@ pub(super) struct Running {
     lines: UnboundedReceiver<String>,
 }
 
-/// Returns the command of `cargo local`, so that the functions are built as there: those in `folder` with its broker.
-fn command(folder: &str) -> CommandPackage {
-    let manifest = root().join("crates/cli/Cargo.toml");
-    let features = ["functions", "rabbitmq"].iter().filter(|name| **name == "functions" || folder.ends_with(*name));
-    let features = features.map(|name| format!("sluicegate-cli/{name}")).collect();
-    CommandPackage { manifest, default_features: false, features }
-}
-
 impl Running {
     /// Builds `binary` of the package in `folder` if needed, and starts it as the function `name`.
     pub(super) async fn start(name: &str, folder: &str, binary: &str, environment: &[(&str, &str)]) -> Self {
-        let built = cargo_build::build(&root().join(folder), &[binary.to_owned()], false, Some(&command(folder)))
-            .await
-            .expect("the workspace builds");
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let spec = FunctionSpec {
             name: name.to_owned(),
             arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{name}"),
-            binary: built[binary].path.clone(),
+            binary: built(folder, binary).await,
             environment: BTreeMap::from_iter(environment),
             memory_mb: 128,
             timeout: Duration::from_secs(20),

@@ -1,0 +1,21 @@
+//! The real binaries of the functions.
+
+use std::path::PathBuf;
+
+use sluicegate_local::cargo_build::{self, CommandPackage};
+
+use super::root;
+
+/// Builds `binary` of the package in `folder` if needed. Returns its path.
+pub(crate) async fn built(folder: &str, binary: &str) -> PathBuf {
+    let built = cargo_build::build(&root().join(folder), &[binary.to_owned()], false, Some(&command(folder))).await;
+    built.expect("the workspace builds")[binary].path.clone()
+}
+
+/// Returns the command of `cargo local`, so that the functions are built as there: those in `folder` with its broker.
+fn command(folder: &str) -> CommandPackage {
+    let manifest = root().join("crates/cli/Cargo.toml");
+    let features = ["functions", "rabbitmq"].iter().filter(|name| **name == "functions" || folder.ends_with(*name));
+    let features = features.map(|name| format!("sluicegate-cli/{name}")).collect();
+    CommandPackage { manifest, default_features: false, features }
+}
