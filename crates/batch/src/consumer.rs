@@ -128,3 +128,48 @@ impl Consumer {
         }
     }
 }
+
+#[cfg(all(test, feature = "sqs"))]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::SystemTime;
+
+    use lambda_runtime::Context;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::IdempotencyRule;
+
+    const EVENT: &str = include_str!("../../../tests/events/orders-placed.json");
+
+    fn event() -> LambdaEvent<Box<RawValue>> {
+        let deadline = (SystemTime::now() + Duration::from_secs(60)).duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let mut context = Context::default();
+        context.deadline = deadline.as_millis().try_into().unwrap();
+        LambdaEvent::new(serde_json::from_str(EVENT).unwrap(), context)
+    }
+
+    /// As on Lambda Managed Instances, if SQS delivers a message twice at the same time.
+    #[tokio::test]
+    async fn of_two_batches_at_a_time_one_handles_a_message_and_the_other_returns_it() {
+        let (calls, room) = (Arc::<AtomicUsize>::default(), Arc::new(Semaphore::new(0)));
+        let (counted, waited) = (Arc::clone(&calls), Arc::clone(&room));
+        let handler = move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let room = Arc::clone(&waited);
+            async move { room.acquire().await.map(drop) }
+        };
+        let builder = Consumer::builder().otherwise(handler).idempotency_for("*", IdempotencyRule::default());
+        let consumer = builder.without_services().unwrap().build().unwrap();
+        let second = async {
+            let returned = consumer.handle(event()).await.unwrap();
+            room.add_permits(1);
+            returned
+        };
+        let (first, second) = tokio::join!(consumer.handle(event()), second);
+        assert_eq!((first.unwrap().failures().count(), second.failures().count()), (0, 2));
+        assert_eq!(calls.load(Ordering::Relaxed), 2, "each message once");
+        assert_eq!(consumer.handle(event()).await.unwrap().failures().count(), 0, "both are duplicates now");
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
+    }
+}

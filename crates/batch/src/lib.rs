@@ -29,6 +29,8 @@
 //! - Messages of a FIFO group are handled one at a time and in order, and none after a failure of the group.
 //! - A message may be delivered more than once, so handlers must tolerate repeats, or their types have an idempotency
 //!   rule.
+//! - A batch of any size that Lambda delivers, up to 10,000 messages in 6 MB, is settled in bounded memory.
+//! - At SIGTERM, [`serve()`] settles and answers the running batches, and then ends.
 //! - A [`CircuitBreaker`] keeps handlers from calling a service while it fails.
 //!
 //! # Sources

@@ -28,6 +28,7 @@
 //!   Answers and logs contain no payload, no secret and no internal detail.
 //! - The same request with the same idempotency key has the same message id.
 //! - The payload is enqueued byte for byte.
+//! - At SIGTERM, [`serve()`] answers the running requests, and then ends.
 //!
 //! # Features
 //!

@@ -226,6 +226,24 @@ async fn a_reject_is_copied_with_its_reason_and_the_redrive_policy_is_fetched_on
     assert_eq!(sent[1]["MessageAttributes"]["sluicegate-reason"]["StringValue"], "no handler for type unknown.type");
 }
 
+#[tokio::test]
+async fn a_batch_in_which_all_fail_is_reported_and_the_function_does_not_fail() {
+    let all = |count: usize| {
+        let listed = (0..count).map(|index| json!({ "itemIdentifier": format!("m-{index}") }));
+        json!({ "batchItemFailures": listed.collect::<Vec<_>>() }).to_string()
+    };
+    let groups = json!({ "attributes": { "MessageGroupId": "c-1", "ApproximateReceiveCount": "1" } });
+    for (queue, more) in [("orders", json!({})), ("orders.fifo", groups)] {
+        let (consumer, _) = sqs_with(None, true, |builder| {
+            builder.on("panic", async |_| -> Outcome { panic!("planted") }).on("failed", async |_| Err::<(), _>("gone"))
+        })
+        .await;
+        for types in [&["retry"; 12][..], &["panic"; 2], &["failed", "panic", "retry", "reject", "unknown.type"]] {
+            assert_eq!(response(&consumer, records(queue, types, &more)).await, all(types.len()), "{queue} {types:?}");
+        }
+    }
+}
+
 /// The `maxReceiveCount` of the queue is 5.
 #[tokio::test]
 async fn a_failure_in_the_last_receive_is_dead_lettered_with_its_reason() {

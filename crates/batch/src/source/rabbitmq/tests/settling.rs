@@ -32,6 +32,23 @@ async fn each_outcome_has_its_queue() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batch_in_which_all_fail_is_republished_and_the_function_does_not_fail() {
+    for types in [&["retry"; 12][..], &["panic"; 2], &["retry", "panic", "reject", "after"]] {
+        let messages: Vec<_> =
+            types.iter().enumerate().map(|(index, event_type)| message(event_type, &format!("m-{index}"))).collect();
+        let ran = run(&batch(&messages), &[]).await;
+        assert_eq!(serde_json::to_string(&ran.answer.clone().unwrap()).unwrap(), r#"{"batchItemFailures":[]}"#);
+        let confirmed = ran.fake.confirmed.lock().unwrap();
+        let mut ids: Vec<_> = confirmed.iter().map(Sent::id).collect();
+        ids.sort_unstable();
+        let mut expected: Vec<_> = (0..types.len()).map(|index| format!("m-{index}")).collect();
+        expected.sort_unstable();
+        assert_eq!(ids, expected, "{types:?}: each has one copy");
+        assert!(confirmed.iter().all(|sent| sent.queue != "q"), "{types:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn receives_are_counted_up_to_the_limit() {
     let with = |event_type: &str, headers: Value, redelivered: bool| {
         let mut message = message(event_type, "m");
