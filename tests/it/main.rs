@@ -10,6 +10,7 @@ mod support;
 mod add;
 mod advice;
 mod cli_clients;
+mod consumer;
 mod dlq;
 mod docs;
 mod doctor;

@@ -7,7 +7,6 @@ mod batches;
 mod dead_letters;
 mod faults;
 mod fifo;
-mod fifo_consumer;
 mod messages;
 mod move_tasks;
 mod queues;
@@ -78,10 +77,6 @@ on_both_services! {
         sequence_numbers_grow
         a_repeated_receive_attempt_answers_the_same_messages
         missing_fifo_parameters_are_refused;
-    fifo_consumer:
-        messages_behind_a_failing_one_are_not_dead_lettered
-        a_low_max_receive_count_dead_letters_the_failing_message_one_receive_early
-        a_slow_group_loses_no_message;
     dead_letters:
         a_message_received_too_often_moves_to_the_dead_letter_queue
         a_dead_lettered_fifo_message_unlocks_its_group

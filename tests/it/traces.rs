@@ -151,6 +151,7 @@ fn check(span: &Value, expected: &Value) {
     }
 }
 
+/// <https://github.com/open-telemetry/opentelemetry-lambda/issues/1787>
 #[tokio::test]
 #[ignore = "needs opentelemetry-proto, which ./tests/run installs"]
 async fn opentelemetry_reads_a_trace_from_the_request_to_each_handler() {

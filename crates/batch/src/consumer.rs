@@ -42,7 +42,7 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Handles one batch: `lambda_runtime::run(service_fn(move |event| consumer.handle(event)))`. The event determines the
+    /// Handles one batch: `lambda_runtime::run(service_fn(|event| consumer.handle(event)))`. The event determines the
     /// source.
     ///
     /// For SQS, the mapping must have `ReportBatchItemFailures`; without it Lambda ignores the response and deletes

@@ -58,6 +58,7 @@ impl RetryPolicies {
 mod tests {
     use super::*;
 
+    /// <https://github.com/aws-powertools/powertools-lambda-java/issues/437>
     #[test]
     fn waits_double_up_to_the_cap_with_full_jitter() {
         let policy = RetryPolicy { cap: Duration::from_secs(60), ..RetryPolicy::default() };

@@ -1,8 +1,8 @@
 //! [`Verdict`]: what a send says about its broker, for the [breaker](sluicegate_queue::breaker) of the queue, which
 //! keeps requests away while the broker fails or is slow. They are then refused without a call of the broker.
 //!
-//! Concurrent sends are not limited: an environment gets one request at a time on Lambda, and on Lambda Managed Instances
-//! as many as its function has loops.
+//! Concurrent sends are not limited: an environment gets one request at a time, and on Lambda Managed Instances as many
+//! as its function has loops.
 
 use std::time::Duration;
 

@@ -57,7 +57,8 @@ pub async fn serve(contract: EmbeddedContract) -> ExitCode {
     }
 }
 
-/// Runs the loops of the function. Each is a task, because the future of the main thread is woken through a system call.
+/// Runs the loops of the function. Each is a task, because the future of the main thread is woken through a system
+/// call.
 async fn run<F>(handle: impl Fn(LambdaEvent<Arrival>) -> F + Clone + Send + 'static) -> Result<(), Error>
 where
     F: Future<Output = Result<LambdaAnswer, Infallible>> + Send + 'static,

@@ -154,6 +154,7 @@ pub(crate) fn envelope(id: &str, event_type: &str) -> (BasicProperties, Vec<u8>)
     (properties, envelope.encode().into_bytes())
 }
 
+/// <https://github.com/getAlby/lndhub.go/issues/376>
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn a_poison_message_is_dead_lettered_after_its_receives_and_the_others_are_done_once() {

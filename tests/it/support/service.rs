@@ -19,6 +19,9 @@ use sqs_emulator::{Clock, Sqs, SqsConfig};
 /// The variable with the URL of LocalStack, set by `tests/run`.
 pub(crate) const LOCALSTACK_URL: &str = "SLUICEGATE_LOCALSTACK_URL";
 
+/// The variable with the URL of ministack, set by `tests/run`.
+const MINISTACK_URL: &str = "SLUICEGATE_MINISTACK_URL";
+
 /// The time limit of a wait in a case.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -27,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) enum Kind {
     Emulator,
     LocalStack,
+    Ministack,
 }
 
 /// Runs a case against a service of this kind, with a time limit.
@@ -57,6 +61,27 @@ macro_rules! on_both_services {
 }
 pub(crate) use on_both_services;
 
+/// Defines tests as [`on_both_services`] does, and one on ministack for each case.
+macro_rules! on_all_services {
+    ($($module:ident: $($case:ident)+;)+) => {
+        mod ministack {
+            $($(
+                #[test]
+                #[ignore = "needs ministack, which ./tests/run starts"]
+                fn $case() { super::run(super::Kind::Ministack, super::$module::$case); }
+            )+)+
+        }
+        crate::support::service::on_both_services! { $($module: $($case)+;)+ }
+    };
+}
+pub(crate) use on_all_services;
+
+/// Returns the URL of a peer.
+fn peer(variable: &str) -> String {
+    let url = std::env::var(variable).ok().filter(|url| !url.is_empty());
+    url.unwrap_or_else(|| panic!("{variable} is not set: ./tests/run starts the peer and sets it"))
+}
+
 /// An SQS endpoint and a client for it.
 pub(crate) struct Service {
     pub(crate) sqs: Client,
@@ -70,10 +95,8 @@ impl Service {
     pub(crate) async fn start(kind: Kind) -> Self {
         let url = match kind {
             Kind::Emulator => emulator().await,
-            Kind::LocalStack => {
-                let url = std::env::var(LOCALSTACK_URL).ok().filter(|url| !url.is_empty());
-                url.unwrap_or_else(|| panic!("{LOCALSTACK_URL} is not set: ./tests/run starts LocalStack and sets it"))
-            }
+            Kind::LocalStack => peer(LOCALSTACK_URL),
+            Kind::Ministack => peer(MINISTACK_URL),
         };
         Self::of(kind, &url)
     }

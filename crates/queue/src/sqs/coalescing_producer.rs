@@ -24,9 +24,9 @@ use super::send_message::SendMessage;
 use super::send_message_batch::{BATCH_BYTES_MAX, ENTRIES_MAX};
 use crate::{Destination, Message, Producer, Receipt, SendError};
 
-/// Longest time that a message waits for others: half of the 10 ms that a call of SQS is assumed to take within a Region
-/// (docs/performance.md). A caller with little time left waits for half of it. A message of a FIFO group also waits
-/// while an earlier one of its group is being sent.
+/// Longest time that a message waits for others: half of the 10 ms that a call of SQS is assumed to take within a
+/// Region (docs/performance.md). A caller with less than 10 ms left waits for half of that. A message of a FIFO group
+/// also waits while an earlier one of its group is being sent.
 pub const COALESCE_DELAY_MAX: Duration = Duration::from_millis(5);
 
 /// A producer for one queue whose callers are concurrent. [`Producer::send_all`] does not wait for other callers.

@@ -178,6 +178,7 @@ async fn events_without_distinct_message_ids_fail_the_invocation() {
     assert!(calls.lock().unwrap().is_empty());
 }
 
+/// <https://github.com/NangoHQ/nango/pull/7334>
 #[tokio::test]
 async fn retries_are_delayed_in_batches_of_ten_and_a_refused_delay_is_ignored() {
     let (consumer, calls) = sqs(None, true).await;
@@ -226,6 +227,7 @@ async fn a_reject_is_copied_with_its_reason_and_the_redrive_policy_is_fetched_on
     assert_eq!(sent[1]["MessageAttributes"]["sluicegate-reason"]["StringValue"], "no handler for type unknown.type");
 }
 
+/// <https://github.com/aws-powertools/powertools-lambda-python/issues/3716>
 #[tokio::test]
 async fn a_batch_in_which_all_fail_is_reported_and_the_function_does_not_fail() {
     let all = |count: usize| {

@@ -1,4 +1,5 @@
-//! Callers on a virtual clock with calls that take as long as a case says, and batches answered by a server on a socket.
+//! Callers on a virtual clock, with calls that take as long as a case says, and batches that a server on a socket
+//! answers.
 
 use futures_util::future::join_all;
 use proptest::prelude::*;

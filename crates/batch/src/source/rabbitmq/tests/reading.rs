@@ -13,6 +13,7 @@ fn fixture(name: &str) -> Vec<Received> {
     read(text).unwrap().unwrap()
 }
 
+/// <https://github.com/aws/aws-lambda-dotnet/issues/1562>
 #[test]
 fn every_fixture_is_read() {
     for (name, text, messages) in FIXTURES {

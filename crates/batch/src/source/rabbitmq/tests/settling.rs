@@ -113,6 +113,7 @@ async fn messages_not_started_go_to_the_end_of_their_queue_uncounted() {
     );
 }
 
+/// <https://github.com/Azure/azure-functions-rabbitmq-extension/issues/98>
 #[tokio::test(start_paused = true)]
 async fn a_copy_that_is_not_confirmed_returns_the_batch() {
     let messages = [message("done", "1"), message("retry", "2"), message("reject", "3"), message("retry", "4")];
