@@ -129,7 +129,8 @@ impl Consumer {
     }
 }
 
-#[cfg(all(test, feature = "sqs"))]
+#[cfg(test)]
+#[cfg(feature = "sqs")]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::SystemTime;

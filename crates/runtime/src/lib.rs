@@ -14,9 +14,14 @@ pub use loops::{Loops, all};
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances-rust.html>
 pub const MAX_CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 
-/// Returns how many invocations Lambda sends to the process at a time, at least 1.
+/// The largest [`MAX_CONCURRENCY`]: that of `PerExecutionEnvironmentMaxConcurrency`.
+///
+/// <https://docs.aws.amazon.com/lambda/latest/api/API_LambdaManagedInstancesCapacityProviderConfig.html>
+const CONCURRENCY_MAX: usize = 1_600;
+
+/// Returns how many invocations Lambda sends to the process at a time, from 1 to 1,600.
 pub fn max_concurrency(lookup: impl Fn(&str) -> Option<String>) -> usize {
-    lookup(MAX_CONCURRENCY).and_then(|text| text.parse().ok()).unwrap_or(1).max(1)
+    lookup(MAX_CONCURRENCY).and_then(|text| text.parse().ok()).unwrap_or(1).clamp(1, CONCURRENCY_MAX)
 }
 
 #[cfg(test)]
@@ -25,7 +30,8 @@ mod tests {
 
     #[test]
     fn a_process_has_one_invocation_at_a_time_unless_lambda_says_more() {
-        for (value, expected) in [(None, 1), (Some("8"), 8), (Some("0"), 1), (Some(""), 1), (Some("many"), 1)] {
+        let (at_least, at_most) = ((Some("0"), 1), (Some("99999"), CONCURRENCY_MAX));
+        for (value, expected) in [(None, 1), (Some("8"), 8), at_least, at_most, (Some(""), 1), (Some("many"), 1)] {
             assert_eq!(max_concurrency(|name| value.filter(|_| name == MAX_CONCURRENCY).map(str::to_owned)), expected);
         }
     }
