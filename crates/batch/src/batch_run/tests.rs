@@ -280,8 +280,6 @@ async fn a_service_that_is_away_is_left_alone_and_all_its_messages_are_done_once
     assert_eq!((settled.as_str(), called), ("ddddddd", 5));
 }
 
-/// <https://github.com/aws-powertools/powertools-lambda-python/issues/1927>
-/// <https://github.com/aws-powertools/powertools-lambda-python/issues/2981>
 #[tokio::test(start_paused = true)]
 async fn the_last_receive_of_a_message_has_the_code_of_its_end() {
     for (event_type, code, cause) in [
@@ -302,6 +300,8 @@ async fn the_last_receive_of_a_message_has_the_code_of_its_end() {
     }
 }
 
+/// <https://github.com/aws-powertools/powertools-lambda-python/issues/1927>
+/// <https://github.com/aws-powertools/powertools-lambda-python/issues/2981>
 #[tokio::test(start_paused = true)]
 async fn a_failure_returns_later_messages_of_its_group_only() {
     let (a, b) = (Some("a"), Some("b"));
