@@ -21,8 +21,7 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::object::{self, OBJECT_BYTES};
-use crate::{Hour, ObjectKey};
+use crate::{Hour, ObjectKey, object};
 
 /// The variable with the bucket's name.
 const BUCKET: &str = "ARCHIVE_BUCKET";
@@ -35,6 +34,12 @@ const BATCH_MESSAGES_MAX: usize = 10_000;
 /// How long the first message waits for the others of its batch, which the runtime starts at once; those with a payload
 /// in S3 come later, and make another group if they are late.
 const GATHER_TIME: Duration = Duration::from_millis(50);
+
+/// Text of an object after which another event goes to a second one, in bytes: what a batch of SQS has at most is one
+/// object, and its compression needs little memory.
+///
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const OBJECT_BYTES: usize = 6 * 1024 * 1024;
 
 /// Objects that are written at once. Most batches have fewer.
 const WRITES_AT_ONCE: usize = 16;

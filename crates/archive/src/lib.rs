@@ -27,5 +27,6 @@ mod reader;
 pub use archiver::{Archiver, serve};
 pub use hour::Hour;
 pub use key::{ObjectKey, PREFIX};
-pub use object::{OBJECT_BYTES_MAX, ObjectError, read, write};
+pub use object::{OBJECT_BYTES_MAX, ObjectError, line, read, write};
 pub use reader::{Archive, ArchiveError};
+pub use sluicegate_aws_client::AwsEnvironment;

@@ -10,12 +10,6 @@ use sluicegate_envelope::{DecodeError, Envelope};
 /// itself then.
 pub const OBJECT_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Text of an object after which another event goes to a second one, in bytes: what a batch of SQS has at most is one
-/// object, and its compression needs little memory.
-///
-/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-pub(crate) const OBJECT_BYTES: usize = 6 * 1024 * 1024;
-
 /// Largest window of a frame that is read, in bytes: that of zstd's own default.
 const WINDOW_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
@@ -43,7 +37,8 @@ pub enum ObjectError {
 
 /// Returns the line of an event, with its line break. JSON allows line breaks between its tokens, where a space means
 /// the same, and not within them.
-pub(crate) fn line(envelope: &Envelope) -> String {
+#[must_use]
+pub fn line(envelope: &Envelope) -> String {
     let mut line = envelope.encode();
     if line.contains(['\n', '\r']) {
         line = line.replace(['\n', '\r'], " ");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use sluicegate_aws_client::{S3Client, S3Error};
+use sluicegate_aws_client::{AwsEnvironment, S3Client, S3Error};
 use sluicegate_envelope::Envelope;
 use tokio::time::Instant;
 
@@ -66,6 +66,12 @@ pub enum ArchiveError {
 }
 
 impl Archive {
+    /// Returns the archive in a bucket, without calling S3.
+    #[must_use]
+    pub fn in_bucket(environment: &AwsEnvironment, bucket: &str) -> Self {
+        Self::S3(S3Client::new(environment, bucket))
+    }
+
     /// Returns the keys of the hours from `first` to `last`, both included, in their order. Other objects are ignored.
     ///
     /// # Errors
