@@ -16,7 +16,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use self::{
     journal::Journal,
-    sending::{DryRun, Report, Send, Target},
+    sending::{DryRun, Report, Sender, Target},
 };
 use crate::{
     CommandError,
@@ -162,8 +162,8 @@ impl Arguments {
             (Some(queue), Some(config)) if !self.dry_run => {
                 let queue = sqs::find(config, queue).await?;
                 let target = Target::new(&environment(config).await?, &queue.url);
-                let mut send = Send::new(target, selection, self.rate, journal);
-                sending::run(&archive, &keys, selection, &mut send, &stop).await
+                let mut sender = Sender::new(target, selection, self.rate, journal);
+                sending::run(&archive, &keys, selection, &mut sender, &stop).await
             }
             _ => sending::run(&archive, &keys, selection, &mut DryRun::default(), &stop).await,
         }

@@ -54,7 +54,7 @@ impl EnvelopeBuilder {
     /// # Errors
     /// The name is not 1 to 64 lower-case letters and digits, a `time` is not RFC 3339, the value has a character that
     /// CloudEvents does not allow, or there are too many extensions.
-    pub fn attribute(mut self, name: &str, value: &str) -> Result<Self, DecodeError> {
+    pub fn attribute(self, name: &str, value: &str) -> Result<Self, DecodeError> {
         if !is_name(name) || ["data", "specversion"].contains(&name) {
             return Err(DecodeError::Name { name: shown(name) });
         }

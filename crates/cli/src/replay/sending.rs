@@ -7,7 +7,7 @@ use std::{
 
 use sluicegate_archive::{Archive, AwsEnvironment, ObjectKey};
 use sluicegate_dlq::{CancellationToken, Rate, RateLimiter};
-use sluicegate_envelope::{DecodeError, Envelope};
+use sluicegate_envelope::Envelope;
 use sluicegate_queue::{Message, Producer as _, SendError, sqs::SqsProducer};
 use tokio::time::Instant;
 
@@ -89,7 +89,7 @@ impl Target {
 }
 
 /// Sends the events to a queue.
-pub(super) struct Send {
+pub(super) struct Sender {
     target: Target,
     replay_id: String,
     limiter: RateLimiter,
@@ -99,7 +99,7 @@ pub(super) struct Send {
     kept: Vec<Envelope>,
 }
 
-impl Send {
+impl Sender {
     pub(super) fn new(target: Target, selection: &Selection, rate: Option<Rate>, journal: Journal) -> Self {
         let whole_batches = rate.is_none_or(|rate| rate.per_s() >= BATCH_ENTRIES_MAX as f64 * 10.0);
         Self {
@@ -120,7 +120,7 @@ impl Send {
     }
 }
 
-impl Sink for Send {
+impl Sink for Sender {
     fn has(&self, event: &Envelope) -> bool {
         self.journal.has(event)
     }
@@ -177,11 +177,13 @@ impl Report {
 }
 
 /// Returns an event as it is sent again. Its sender must not see another status because of it.
-fn replayed(event: Envelope, replay_id: &str) -> Result<Envelope, DecodeError> {
+///
+/// # Errors
+/// The event has an attribute more than fit, or longer ones than an envelope that is made here.
+fn replayed(event: Envelope, replay_id: &str) -> Result<Envelope, String> {
     let id = event.id().to_owned();
-    let builder = event.into_builder(id).has_status(false)?.replay_id(Some(replay_id))?;
-    // Only attributes that were read are set.
-    builder.build().map_err(|_| DecodeError::TooMany)
+    let marked = event.into_builder(id).has_status(false).and_then(|builder| builder.replay_id(Some(replay_id)));
+    marked.map_err(|error| error.to_string())?.build().map_err(|error| error.to_string())
 }
 
 /// Sends the events of these objects that match.
