@@ -17,6 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("envelope", &[]),
     ("webhook", &[]),
     ("aws-client", &[]),
+    ("archive", &["aws-client", "batch", "envelope"]),
     ("otlp", &["aws-client", "queue"]),
     ("idempotency", &["aws-client"]),
     ("queue", &["aws-client", "envelope"]),
@@ -26,6 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("doctor", &["contract", "queue", "sam", "topology"]),
     ("batch", &["aws-client", "envelope", "idempotency", "otlp", "queue", "telemetry"]),
     ("ingress", &["aws-client", "contract", "envelope", "idempotency", "otlp", "queue", "telemetry", "webhook"]),
+    ("functions/archiver", &["archive"]),
     ("functions/consumer", &["batch"]),
     ("functions/ingress", &["contract", "ingress"]),
     ("functions/rabbitmq", &["batch", "contract", "ingress"]),
@@ -39,8 +41,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "batch", "contract", "dlq", "doctor", "envelope", "ingress", "local", "queue", "sam", "topology",
-            "webhook", "yaml",
+            "archive", "batch", "contract", "dlq", "doctor", "envelope", "ingress", "local", "queue", "sam",
+            "topology", "webhook", "yaml",
         ],
     ),
     ("tests", &["*"]),
