@@ -83,8 +83,8 @@ impl ArchivedEvent {
     }
 }
 
-/// Serves Lambda with an archiver until the process ends: the `main` of the function. `ARCHIVE_BUCKET` names the bucket.
-/// Failures are those of [`sluicegate_batch::serve`].
+/// Serves Lambda with an archiver until the process ends: the `main` of the function. `ARCHIVE_BUCKET` names the
+/// bucket. Failures are those of [`sluicegate_batch::serve`].
 pub async fn serve() -> ExitCode {
     let archiver = Archiver::from_env(|name| std::env::var(name).ok());
     sluicegate_batch::serve(archiver.map(Archiver::into_consumer)).await

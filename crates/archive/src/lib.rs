@@ -7,8 +7,8 @@
 //! archive/date=2026-11-29/hour=10/event_type=order.placed/0f6a….jsonl.zst
 //! ```
 //!
-//! - **Format.** Each line is an envelope as it was on the queue: a CloudEvent in JSON. Line breaks between the tokens of
-//!   a payload are spaces, because a line is an event. The file is one zstd frame with a checksum. Date and hour are
+//! - **Format.** Each line is an envelope as it was on the queue: a CloudEvent in JSON. Line breaks between the tokens
+//!   of a payload are spaces, because a line is an event. The file is one zstd frame with a checksum. Date and hour are
 //!   those of the event's `time` in UTC; the folders are partitions as Athena, Spark and DuckDB read them.
 //! - **No loss.** A message is deleted from its queue after PutObject has succeeded for its line.
 //! - **Repeats.** A batch that is delivered again is written again. With the same messages it has the same name and the

@@ -2,8 +2,8 @@
 //!
 //! [`AwsService`] calls one service: it signs, times out, retries and corrects a wrong clock as the SDK's standard mode
 //! does. [`AwsEnvironment`] has Region, credentials and endpoints as Lambda sets them. [`SecretsManagerClient`] reads
-//! secrets, and `S3Client` (feature `s3`) writes, reads and lists the objects of a bucket. [`http_client`] is the HTTP/1.1
-//! client below them, which other GETs use too.
+//! secrets, and `S3Client` (feature `s3`) writes, reads and lists the objects of a bucket. [`http_client`] is the
+//! HTTP/1.1 client below them, which other GETs use too.
 //!
 //! ```no_run
 //! use std::time::Duration;

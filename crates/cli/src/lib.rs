@@ -21,7 +21,8 @@
 //! The exit code is 0 on success, 1 on failure and 2 for a wrong command line.
 //!
 //! Features:
-//! - `aws` (default): `dlq`, `replay`, `secrets` and `doctor --stack`, which call AWS. The AWS SDK is most of the compile time.
+//! - `aws` (default): `dlq`, `replay`, `secrets` and `doctor --stack`, which call AWS. The AWS SDK is most of the
+//!   compile time.
 //! - `rabbitmq` (default): `local --rabbitmq` and `topology`, which connect to a broker. Without it, `cargo run` builds
 //!   the command again with it when one of them is asked for.
 //! - `functions`: adds no code. The command is compiled with the dependencies and features of functions, so that a

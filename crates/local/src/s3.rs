@@ -1,8 +1,8 @@
 //! [`S3`]: the buckets of a template in memory, with the operations that payloads over the limit of SQS need.
 //!
 //! PutObject, GetObject, HeadObject, DeleteObject, HeadBucket, CreateBucket and ListObjectsV2 (by prefix and in pages,
-//! without delimiter), with the bucket in the path. Signatures and checksums are not verified, and nothing expires: a stack lives for a day
-//! at most. Everything else is answered with `NotImplemented`.
+//! without delimiter), with the bucket in the path. Signatures and checksums are not verified, and nothing
+//! expires: a stack lives for a day at most. Everything else is answered with `NotImplemented`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -41,7 +41,8 @@ async fn stock_is_its_seed_less_the_reservations_after_kills_of_the_consumer() {
     }
 
     let (busy, next) = (AtomicBool::new(true), AtomicUsize::new(0));
-    let clients = futures_util::future::join_all((0..CLIENTS).map(|_| place_orders(&inventory, &busy, &next, orders_min)));
+    let clients =
+        futures_util::future::join_all((0..CLIENTS).map(|_| place_orders(&inventory, &busy, &next, orders_min)));
     let kill = async {
         kill(&inventory, kills).await;
         busy.store(false, Ordering::Relaxed);

@@ -1,3 +1,5 @@
+//! Tests of the archiver against a bucket in memory.
+
 use std::collections::BTreeMap;
 
 use axum::Router;
