@@ -17,6 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("envelope", &[]),
     ("webhook", &[]),
     ("aws-client", &[]),
+    ("archive", &["aws-client", "batch", "envelope"]),
     ("otlp", &["aws-client", "queue"]),
     ("idempotency", &["aws-client"]),
     ("queue", &["aws-client", "envelope"]),
@@ -30,6 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "ingress",
         &["aws-client", "contract", "envelope", "idempotency", "otlp", "queue", "runtime", "telemetry", "webhook"],
     ),
+    ("functions/archiver", &["archive"]),
     ("functions/consumer", &["batch"]),
     ("functions/ingress", &["contract", "ingress"]),
     ("functions/rabbitmq", &["batch", "contract", "ingress"]),
@@ -45,8 +47,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "batch", "contract", "dlq", "doctor", "envelope", "ingress", "local", "queue", "sam", "topology",
-            "webhook", "yaml",
+            "archive", "batch", "contract", "dlq", "doctor", "envelope", "ingress", "local", "queue", "sam",
+            "topology", "webhook", "yaml",
         ],
     ),
     ("tests", &["*"]),

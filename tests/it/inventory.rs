@@ -1,5 +1,6 @@
 //! The example `examples/inventory` on the local stack: the stock of each order is reserved once.
 
+mod archive;
 mod kills;
 
 use std::path::Path;

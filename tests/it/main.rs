@@ -9,6 +9,7 @@ mod support;
 
 mod add;
 mod advice;
+mod archive;
 mod cli_clients;
 mod consumer;
 mod dlq;

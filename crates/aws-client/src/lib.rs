@@ -2,8 +2,8 @@
 //!
 //! [`AwsService`] calls one service: it signs, times out, retries and corrects a wrong clock as the SDK's standard mode
 //! does. [`AwsEnvironment`] has Region, credentials and endpoints as Lambda sets them. [`SecretsManagerClient`] reads
-//! secrets, and `S3Client` (feature `s3`) writes and reads the objects of a bucket. [`http_client`] is the HTTP/1.1
-//! client below them, which other GETs use too.
+//! secrets, and `S3Client` (feature `s3`) writes, reads and lists the objects of a bucket. [`http_client`] is the
+//! HTTP/1.1 client below them, which other GETs use too.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -45,7 +45,7 @@ pub use self::environment::{AwsConfigError, AwsEnvironment, Service};
 pub use self::progress::Progress;
 pub use self::retry::is_throttling;
 #[cfg(feature = "s3")]
-pub use self::s3::{OBJECT_ATTEMPT_TIMEOUT, S3Client, S3Error};
+pub use self::s3::{Listing, OBJECT_ATTEMPT_TIMEOUT, S3Client, S3Error};
 pub use self::secrets_manager::{SecretsManagerClient, SecretsManagerError};
 pub use self::service::{AwsService, CallError};
 pub use self::signer::push_hex;

@@ -1,4 +1,4 @@
-//! [`S3Client`]: writes and reads the objects of one bucket.
+//! [`S3Client`]: writes, reads and lists the objects of one bucket.
 //!
 //! Requests are signed with Signature Version 4 over the hash of the payload; S3 escapes a path once. The bucket is in
 //! the host name, or in the path if an endpoint is set, because a local server has one name for all buckets.
@@ -22,7 +22,7 @@ use crate::endpoint::Endpoint;
 use crate::environment::{AwsEnvironment, Service, dns_suffix};
 use crate::progress::Progress;
 use crate::service::{CallError, secret};
-use crate::signer::{ESCAPED, Scope, push_hex, timestamp};
+use crate::signer::{ESCAPED, ESCAPED_IN_QUERY, Scope, push_hex, timestamp};
 
 /// Longest attempt to write or read an object, connection included: 2 MiB/s for the largest payload of an invocation,
 /// far below the network of the smallest function.
@@ -30,6 +30,11 @@ pub const OBJECT_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Largest answer to a write, and largest error that is read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// Largest page of a listing: 1,000 keys of at most 1,024 bytes, each with its metadata and with escapes.
+///
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>
+const LISTING_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 const CONTENT_HASH: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 const DATE_HEADER: HeaderName = HeaderName::from_static("x-amz-date");
@@ -54,6 +59,24 @@ pub enum S3Error {
         /// The largest size that the caller accepts.
         bytes_max: usize,
     },
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The keys in the order of their UTF-8 bytes, at most 1,000.
+    pub keys: Vec<String>,
+    /// Whether there are more; the next page starts after the last key.
+    pub is_truncated: bool,
+}
+
+/// A request for an object, or for a listing of the bucket.
+struct Target<'a> {
+    method: &'a Method,
+    /// Empty for the bucket.
+    key: &'a str,
+    /// As it is signed: sorted, and escaped.
+    query: &'a str,
 }
 
 impl S3Client {
@@ -82,7 +105,8 @@ impl S3Client {
     /// # Errors
     /// That of the last attempt. The object may be stored.
     pub async fn put(&self, key: &str, body: Bytes, deadline: Instant) -> Result<(), CallError> {
-        self.call(&Method::PUT, key, body, ANSWER_BYTES_MAX, deadline).await.map(drop)
+        let target = Target { method: &Method::PUT, key, query: "" };
+        self.call(&target, body, ANSWER_BYTES_MAX, deadline).await.map(drop)
     }
 
     /// Reads an object of at most `bytes_max` bytes, not past `deadline`.
@@ -90,15 +114,31 @@ impl S3Client {
     /// # Errors
     /// That of the last attempt, or the object is larger.
     pub async fn get(&self, key: &str, bytes_max: usize, deadline: Instant) -> Result<Bytes, S3Error> {
-        let object = self.call(&Method::GET, key, Bytes::new(), bytes_max, deadline).await?;
+        let target = Target { method: &Method::GET, key, query: "" };
+        let object = self.call(&target, Bytes::new(), bytes_max, deadline).await?;
         object.ok_or(S3Error::TooLarge { bytes_max })
+    }
+
+    /// Lists the keys with this prefix that come after `start_after`, one page of them, not past `deadline`.
+    ///
+    /// # Errors
+    /// That of the last attempt, or the answer is larger than S3 sends.
+    pub async fn list(&self, prefix: &str, start_after: &str, deadline: Instant) -> Result<Listing, S3Error> {
+        let mut query = format!("list-type=2&prefix={}", utf8_percent_encode(prefix, ESCAPED_IN_QUERY));
+        if !start_after.is_empty() {
+            // Writing to a String cannot fail.
+            let _ = write!(query, "&start-after={}", utf8_percent_encode(start_after, ESCAPED_IN_QUERY));
+        }
+        let target = Target { method: &Method::GET, key: "", query: &query };
+        let page = self.call(&target, Bytes::new(), LISTING_BYTES_MAX, deadline).await?;
+        let page = page.ok_or(S3Error::TooLarge { bytes_max: LISTING_BYTES_MAX })?;
+        Ok(listing(&String::from_utf8_lossy(&page)))
     }
 
     /// Returns the body of a success; `None` if it has more than `bytes_max`.
     async fn call(
         &self,
-        method: &Method,
-        key: &str,
+        target: &Target<'_>,
         body: Bytes,
         bytes_max: usize,
         deadline: Instant,
@@ -106,21 +146,20 @@ impl S3Client {
         let mut hash = String::with_capacity(64);
         push_hex(&mut hash, &Sha256::digest(&body));
         let progress = Progress::default();
-        let attempt = || self.attempt(method, key, &body, &hash, bytes_max, &progress);
+        let attempt = || self.attempt(target, &body, &hash, bytes_max, &progress);
         self.endpoint.call(deadline, &progress, attempt).await
     }
 
     async fn attempt(
         &self,
-        method: &Method,
-        key: &str,
+        target: &Target<'_>,
         body: &Bytes,
         hash: &str,
         bytes_max: usize,
         progress: &Progress,
     ) -> Result<Option<Bytes>, CallError> {
         let sent = SystemTime::now();
-        let request = self.request(method, key, body, hash, self.endpoint.clock.of_service(sent))?;
+        let request = self.request(target, body, hash, self.endpoint.clock.of_service(sent))?;
         let (answer, lease) = self.endpoint.send(request, progress).await?;
         let (head, body) = answer.into_parts();
         let is_success = head.status.is_success();
@@ -137,17 +176,20 @@ impl S3Client {
     /// Returns a signed request.
     fn request(
         &self,
-        method: &Method,
-        key: &str,
+        target: &Target<'_>,
         body: &Bytes,
         hash: &str,
         now: SystemTime,
     ) -> Result<Request<Full<Bytes>>, CallError> {
+        let Target { method, key, query } = *target;
         let path = format!("{}/{}", self.endpoint.path.trim_end_matches('/'), utf8_percent_encode(key, ESCAPED));
         let (date, host) = (timestamp(now), &self.endpoint.host);
         let (mut canonical, mut token_name) = (String::with_capacity(2_048), "");
         // Writing to a String cannot fail.
-        let _ = write!(canonical, "{method}\n{path}\n\nhost:{host}\nx-amz-content-sha256:{hash}\nx-amz-date:{date}\n");
+        let _ = write!(
+            canonical,
+            "{method}\n{path}\n{query}\nhost:{host}\nx-amz-content-sha256:{hash}\nx-amz-date:{date}\n"
+        );
         let token = self.scope.session_token();
         if let Some(token) = token {
             token_name = ";x-amz-security-token";
@@ -162,7 +204,8 @@ impl S3Client {
         let unfit = |error: http::header::InvalidHeaderValue| CallError::Request(chain(&error));
         let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = method.clone();
-        *request.uri_mut() = path.parse().map_err(|error: http::uri::InvalidUri| CallError::Request(chain(&error)))?;
+        let uri = if query.is_empty() { path } else { format!("{path}?{query}") };
+        *request.uri_mut() = uri.parse().map_err(|error: http::uri::InvalidUri| CallError::Request(chain(&error)))?;
         let headers = request.headers_mut();
         headers.insert(HOST, HeaderValue::try_from(host).map_err(unfit)?);
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("sluicegate/", env!("CARGO_PKG_VERSION"))));
@@ -181,6 +224,18 @@ impl S3Client {
         let is_clock_skew = self.endpoint.clock.explains(code.as_deref(), date, sent);
         CallError::Answered { status, code, message, retry_after: None, body, is_clock_skew }
     }
+}
+
+/// Reads a page of a listing. Keys with characters that XML does not allow are returned as S3 writes them.
+fn listing(xml: &str) -> Listing {
+    let contents = xml.split("<Contents>").skip(1);
+    let keys = contents.filter_map(|object| element(object, "Key"));
+    let unescaped = |key: String| match key.contains('&') {
+        true => key.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&"),
+        false => key,
+    };
+    let is_truncated = element(xml, "IsTruncated").as_deref() == Some("true");
+    Listing { keys: keys.map(unescaped).collect(), is_truncated }
 }
 
 /// Returns the text of the first element of this name: `<Code>NoSuchKey</Code>`. Codes have nothing to unescape.
@@ -223,14 +278,20 @@ mod tests {
     fn signatures_are_those_of_the_sdk_with_the_settings_of_s3() {
         for token in [None, Some("a+token/=")] {
             for key in ["payloads/01", "a b+c/ü~%20&=", "."] {
-                for (method, body) in [(Method::GET, &b""[..]), (Method::PUT, b"{}"), (Method::PUT, &[b'x'; 70_000])] {
+                for (method, body, query) in [
+                    (Method::GET, &b""[..], ""),
+                    (Method::GET, b"", "list-type=2&prefix=a%3D%2F&start-after=a%3D%2F%25"),
+                    (Method::PUT, b"{}", ""),
+                    (Method::PUT, &[b'x'; 70_000], ""),
+                ] {
                     let environment = environment(Some("http://127.0.0.1:4566/"), token);
                     let credentials = environment.credentials();
                     let client = S3Client::new(&environment, "large-payloads");
                     let now = UNIX_EPOCH + Duration::from_secs(1_800_045_296);
                     let mut hash = String::new();
                     push_hex(&mut hash, &Sha256::digest(body));
-                    let request = client.request(&method, key, &Bytes::copy_from_slice(body), &hash, now).unwrap();
+                    let target = Target { method: &method, key, query };
+                    let request = client.request(&target, &Bytes::copy_from_slice(body), &hash, now).unwrap();
                     let identity = credentials.clone().into();
                     let mut settings = SigningSettings::default();
                     settings.percent_encoding_mode = PercentEncodingMode::Single;
@@ -238,7 +299,7 @@ mod tests {
                     settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
                     let params = SigningParams::builder().identity(&identity).region("eu-west-1").name("s3").time(now);
                     let params = params.settings(settings).build().unwrap().into();
-                    let url = format!("http://127.0.0.1:4566{}", request.uri().path());
+                    let url = format!("http://127.0.0.1:4566{}", request.uri());
                     assert!(url.starts_with("http://127.0.0.1:4566/large-payloads/"), "{url}");
                     let headers = [("host", "127.0.0.1:4566")].into_iter();
                     let signed =
@@ -258,7 +319,9 @@ mod tests {
     fn the_bucket_is_in_the_host_unless_an_endpoint_is_set() {
         let request = |endpoint| {
             let client = S3Client::new(&environment(endpoint, None), "b");
-            client.request(&Method::GET, "k 1", &Bytes::new(), "", UNIX_EPOCH).unwrap()
+            client
+                .request(&Target { method: &Method::GET, key: "k 1", query: "" }, &Bytes::new(), "", UNIX_EPOCH)
+                .unwrap()
         };
         let check = |endpoint, host: &str, path: &str| {
             let request = request(endpoint);
@@ -268,6 +331,17 @@ mod tests {
         check(None, "b.s3.eu-west-1.amazonaws.com", "/k%201");
         check(Some("http://127.0.0.1:4566"), "127.0.0.1:4566", "/b/k%201");
         check(Some("https://s3.test/base/"), "s3.test", "/base/b/k%201");
+    }
+
+    #[test]
+    fn keys_are_read_from_a_listing() {
+        let page = "<ListBucketResult><Name>b</Name><IsTruncated>true</IsTruncated><Contents><Key>a/1&amp;lt;</Key><Size>1\
+                    </Size></Contents><Contents><Key>a/2</Key></Contents></ListBucketResult>";
+        let expected = Listing { keys: vec!["a/1&lt;".to_owned(), "a/2".to_owned()], is_truncated: true };
+        assert_eq!(listing(page), expected);
+        for empty in ["", "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>", "<Contents><Key>a"] {
+            assert_eq!(listing(empty), Listing::default(), "{empty}");
+        }
     }
 
     #[test]

@@ -17,6 +17,10 @@ use time::OffsetDateTime;
 pub(crate) const ESCAPED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
+/// Characters that the values of a canonical query escape.
+#[cfg(feature = "s3")]
+pub(crate) const ESCAPED_IN_QUERY: &AsciiSet = &ESCAPED.add(b'/');
+
 /// The credentials, Region and service of a signature.
 pub(super) struct Scope {
     credentials: Credentials,

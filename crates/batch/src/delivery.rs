@@ -88,6 +88,13 @@ impl Delivery {
         self.message_attributes.get(name).map(String::as_str)
     }
 
+    /// Returns whether `sluicegate replay` sent the event again from the archive. [`Envelope::replay_id`] names the
+    /// replay. A handler whose effect must not happen again, such as a mail, leaves it out for a replay.
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        self.envelope.replay_id().is_some()
+    }
+
     /// Returns when the handler is cancelled and the message counts as [`Outcome::Retry`](crate::Outcome::Retry).
     #[must_use]
     pub fn deadline(&self) -> Instant {

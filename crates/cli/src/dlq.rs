@@ -5,7 +5,6 @@
 mod edit;
 mod filter;
 mod list;
-mod progress;
 mod purge;
 mod redrive;
 mod show;
@@ -22,15 +21,14 @@ use sluicegate_dlq::{
 
 use crate::{
     aws::{self, Aws, SdkConfig},
-    fail, fail_with_advice, rabbitmq,
+    fail, fail_with_advice,
+    interrupt::{INTERRUPTED, stop_at_ctrl_c},
+    rabbitmq,
 };
 
 /// What to check when RabbitMQ refuses, or is not reached.
 const RABBITMQ_ADVICE: &str = "check the queue's name, --rabbitmq-url (or RABBITMQ_URL), RABBITMQ_USERNAME and \
     RABBITMQ_PASSWORD, and that the broker runs with its management plugin";
-
-/// The exit code that shells report for a process ended by Ctrl-C.
-const INTERRUPTED: u8 = 130;
 
 /// List, show, redrive, correct or delete the messages in dead-letter queues of SQS or RabbitMQ
 ///
@@ -171,24 +169,6 @@ async fn work<S: DeadLetterQueue>(verb: &Verb, queue: &S, stop: &CancellationTok
         eprintln!("warning: {error}");
     }
     code
-}
-
-/// Returns a token that the first Ctrl-C cancels. A second Ctrl-C ends the process at once.
-fn stop_at_ctrl_c() -> CancellationToken {
-    let stop = CancellationToken::default();
-    let asked = stop.clone();
-    tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
-            if asked.is_cancelled() {
-                std::process::exit(i32::from(INTERRUPTED));
-            }
-            eprintln!(
-                "interrupted: finishing what is in progress and releasing the rest (press Ctrl-C again to exit at once)"
-            );
-            asked.cancel();
-        }
-    });
-    stop
 }
 
 fn wrong(reason: impl std::fmt::Display) -> ExitCode {

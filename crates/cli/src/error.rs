@@ -38,6 +38,10 @@ pub(crate) enum CommandError {
     #[cfg(feature = "aws")]
     #[error(transparent)]
     Dlq(#[from] sluicegate_dlq::Error),
+    /// The archive cannot be listed or read.
+    #[cfg(feature = "aws")]
+    #[error(transparent)]
+    Archive(#[from] sluicegate_archive::ArchiveError),
     /// The template or the stack cannot be examined.
     #[error(transparent)]
     Doctor(#[from] sluicegate_doctor::Error),

@@ -21,7 +21,8 @@
 //! The exit code is 0 on success, 1 on failure and 2 for a wrong command line.
 //!
 //! Features:
-//! - `aws` (default): `dlq`, `secrets` and `doctor --stack`, which call AWS. The AWS SDK is most of the compile time.
+//! - `aws` (default): `dlq`, `replay`, `secrets` and `doctor --stack`, which call AWS. The AWS SDK is most of the
+//!   compile time.
 //! - `rabbitmq` (default): `local --rabbitmq` and `topology`, which connect to a broker. Without it, `cargo run` builds
 //!   the command again with it when one of them is asked for.
 //! - `functions`: adds no code. The command is compiled with the dependencies and features of functions, so that a
@@ -40,15 +41,21 @@ mod doctor;
 mod edit;
 mod error;
 mod input;
+#[cfg(feature = "aws")]
+mod interrupt;
 mod local;
 mod new;
 mod output;
 mod paths;
+#[cfg(feature = "aws")]
+mod progress;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 #[cfg(not(all(feature = "dynamodb", feature = "rabbitmq")))]
 mod rebuild;
 mod remove;
+#[cfg(feature = "aws")]
+mod replay;
 #[cfg(feature = "aws")]
 mod secrets;
 mod send;
@@ -88,6 +95,8 @@ enum Command {
     Webhook(webhook::Arguments),
     #[cfg(feature = "aws")]
     Dlq(dlq::Arguments),
+    #[cfg(feature = "aws")]
+    Replay(replay::Arguments),
     Doctor(doctor::Arguments),
     #[cfg(feature = "aws")]
     Secrets(secrets::Arguments),
@@ -111,6 +120,8 @@ pub fn run() -> ExitCode {
         Command::Webhook(arguments) => webhook::run(&arguments),
         #[cfg(feature = "aws")]
         Command::Dlq(arguments) => dlq::run(&arguments),
+        #[cfg(feature = "aws")]
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         #[cfg(feature = "aws")]
         Command::Secrets(arguments) => secrets::run(&arguments),

@@ -1,11 +1,12 @@
-//! `sluicegate sync`: writes the routes of the contract, the table of idempotency keys, rate limits and statuses and
-//! the bucket of large payloads into the template.
+//! `sluicegate sync`: writes the routes of the contract, the table of idempotency keys, rate limits and statuses, the
+//! bucket of large payloads and the archive into the template.
 //!
 //! The contract defines the routes; the template repeats them as events of the ingress function. The rest of the
 //! template stays byte for byte: comments, order, line ends. The result is read again before it is written: its routes
 //! must be the contract's, and everything else must be unchanged.
 
 mod additions;
+mod archive;
 mod authorizer;
 mod bucket;
 mod edit;
@@ -29,7 +30,8 @@ use edit::Edits;
 use rest::Rest;
 use template::Outline;
 
-/// Write the routes of the OpenAPI document, and the table and bucket they need, into the template; the rest stays
+/// Write the routes of the OpenAPI document, and the table, bucket and archive they need, into the template; the rest
+/// stays
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Write nothing; print the differences, and exit with 1 if there are any
@@ -66,9 +68,12 @@ fn work(arguments: &Arguments) -> Result<bool, CommandError> {
     let edited = with_table.or(routed);
     let with_status = status::with_status(&file, edited.as_deref().unwrap_or(&text), &contract, &mut changes)?;
     let edited = with_status.or(edited);
+    let with_archive = archive::with_archive(&file, edited.as_deref().unwrap_or(&text), &contract, &mut changes)?;
+    let edited = with_archive.or(edited);
     let with_bucket = bucket::with_bucket(&file, edited.as_deref().unwrap_or(&text), &contract, &mut changes)?;
     let mut written: Vec<_> = with_bucket.or(edited).map(|text| (path, text)).into_iter().collect();
     written.extend(manifests::with_features(&contract_path, &contract, consumer_has_store, &mut changes)?);
+    written.extend(archive::files(&contract_path, &contract, &mut changes)?);
     if written.is_empty() {
         say(format_args!("{file}: has the routes of the contract"));
         return Ok(true);
@@ -82,6 +87,9 @@ fn work(arguments: &Arguments) -> Result<bool, CommandError> {
     }
     for (path, text) in written {
         let file = path.display();
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
+        }
         std::fs::write(&path, text).map_err(|error| format!("cannot write {file}: {error}"))?;
         say(format_args!("{file}: written"));
     }

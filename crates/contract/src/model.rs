@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use sluicegate_webhook::{AccessTokens, Scheme};
 
-use crate::{BATCH_ITEMS_MAX, ContentCoding, Cors, DELAY_S_MAX, RateLimit, ValueSource, ValueTemplate};
+use crate::{ARCHIVE_QUEUE, BATCH_ITEMS_MAX, ContentCoding, Cors, DELAY_S_MAX, RateLimit, ValueSource, ValueTemplate};
 
 /// A self-contained JSON Schema (2020-12) as JSON text: referenced schemas are bundled under `$defs`.
 pub type SchemaText = String;
@@ -71,6 +71,12 @@ impl Contract {
     #[must_use]
     pub fn first_with_large_payloads(&self) -> Option<&Operation> {
         self.operations.iter().find(|operation| operation.enqueue.large_payloads)
+    }
+
+    /// Returns the first operation whose messages are archived.
+    #[must_use]
+    pub fn first_archived(&self) -> Option<&Operation> {
+        self.operations.iter().find(|operation| operation.enqueue.is_archived())
     }
 
     /// Returns the first operation that accepts a client certificate of mutual TLS.
@@ -367,6 +373,12 @@ impl Enqueue {
     #[must_use]
     pub fn delay_s_max(&self) -> u16 {
         if self.delay_header.is_some() { DELAY_S_MAX } else { self.delay_s }
+    }
+
+    /// Returns whether every message goes to the archive too.
+    #[must_use]
+    pub fn is_archived(&self) -> bool {
+        self.copies.iter().any(|copy| copy == ARCHIVE_QUEUE)
     }
 
     /// Returns whether all environments count a rate limit together.

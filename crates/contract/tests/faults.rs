@@ -418,6 +418,17 @@ fn copies_are_checked() {
     copy("[audit, audit]", "/1", "already");
     copy("[things]", "/0", "already");
     copy("[THINGS]", "/0", "QUEUE_THINGS");
+    let archive = |members: &str, reason: &str| {
+        check("queue: things\n", &format!("{members}\n        archive: true\n"), "archive", reason);
+    };
+    archive("queue: archive", "already");
+    archive("queue: things\n        copyTo: [archive]", "already");
+    check(
+        "type: hook.taken }",
+        "type: hook.taken }\n  /other:\n    post: { operationId: other, security: [], x-sluicegate: { queue: a, type: t, archive: true } }",
+        "/paths/~1other/post/x-sluicegate/archive",
+        "needs idempotency",
+    );
     check(
         "x-sluicegate: { queue: hooks, type: hook.taken }",
         "x-sluicegate: { queue: hooks, type: hook.taken, copyTo: [audit], idempotency: { key: '{header.a}' } }\n  /other:\n    \

@@ -327,6 +327,30 @@ fn a_route_has_one_limit_or_several() {
 }
 
 #[test]
+fn the_archive_gets_a_copy_of_every_message() {
+    let with = |members: &str| {
+        let yaml = format!(
+            "openapi: 3.1.0\ninfo: {{ title: t, version: v }}\npaths:\n  /a:\n    post:\n      operationId: a\n      \
+             security: [{{ key: [] }}]\n      x-sluicegate: {{ queue: q, type: t, idempotency: {{ key: '{{header.k}}' }}{members} \
+             }}\ncomponents: {{ securitySchemes: {{ key: {{ type: apiKey, in: header, name: k, x-secret: keys }} }} }}\n"
+        );
+        Contract::parse("a.yaml", &yaml).unwrap()
+    };
+    for (members, queues) in [
+        ("", &["q"][..]),
+        (", archive: false", &["q"]),
+        (", archive: true", &["q", "archive"]),
+        (", archive: true, copyTo: [audit]", &["q", "audit", "archive"]),
+        (", archive: true, status: true", &["q", "archive"]),
+    ] {
+        let contract = with(members);
+        let enqueue = &contract.operations()[0].enqueue;
+        assert_eq!(enqueue.queues().collect::<Vec<_>>(), queues, "{members}");
+        assert_eq!(contract.first_archived().is_some(), queues.contains(&"archive"), "{members}");
+    }
+}
+
+#[test]
 fn a_contract_with_a_status_has_its_path() {
     let with = |status: &str| {
         let yaml = format!(

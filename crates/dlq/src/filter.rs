@@ -66,6 +66,12 @@ impl Filter {
         self.matches_metadata(letter) && self.matches_content(letter)
     }
 
+    /// Returns whether an event that is not a dead letter matches. Its time is that of the event.
+    #[must_use]
+    pub fn matches_event(&self, event: &Envelope) -> bool {
+        self.matches(&DeadLetter::default().with_body(event.encode().into_bytes()))
+    }
+
     fn matches_metadata(&self, letter: &DeadLetter) -> bool {
         let one_of = |id: &String| *id == letter.id || !id.is_empty() && *id == letter.broker_id;
         let any = |globs: &[Glob], text: Option<&str>| {

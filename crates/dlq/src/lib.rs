@@ -43,7 +43,7 @@ pub use crate::{
     edit::{Edit, EditError, edited},
     error::Error,
     filter::{Condition, Filter, FilterError, Glob, Pattern, TimeBound},
-    rate_limiter::{Rate, RateError},
+    rate_limiter::{Rate, RateError, RateLimiter},
     run::{Redrive, RunReport, RunStep, purge, redrive, scan},
     summary::{ReasonGroup, Summary},
 };

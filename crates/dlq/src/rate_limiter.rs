@@ -43,19 +43,21 @@ impl FromStr for Rate {
 }
 
 /// Grants turns at a rate.
-pub(crate) struct RateLimiter {
+pub struct RateLimiter {
     interval: Duration,
     next: Mutex<Option<Instant>>,
 }
 
 impl RateLimiter {
-    pub(crate) fn new(rate: Option<Rate>) -> Self {
+    /// Creates a limiter; without a rate, it grants every turn at once.
+    #[must_use]
+    pub fn new(rate: Option<Rate>) -> Self {
         let interval = rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(1.0 / rate.0));
         Self { interval, next: Mutex::new(None) }
     }
 
     /// Waits for the next turn. There are at most as many turns as the time since the first allows, plus one.
-    pub(crate) async fn turn(&self) {
+    pub async fn turn(&self) {
         if self.interval.is_zero() {
             return;
         }

@@ -12,6 +12,7 @@
 //! that was interrupted and is repeated within five minutes is stored once; a later redrive of the same message does
 //! not count as a repeat.
 
+mod environment;
 mod error;
 mod in_flight;
 mod message;
@@ -47,9 +48,10 @@ use self::{
 use crate::{CancellationToken, DeadLetter, DeadLetterQueue, Error};
 
 pub use self::{
+    environment::{EnvironmentError, read as environment},
     in_flight::{VISIBILITY_DEFAULT, VISIBILITY_MAX},
     move_task::{MoveError, Moved},
-    queues::{SqsQueue, dead_letter_queues},
+    queues::{SqsQueue, dead_letter_queues, find},
 };
 
 /// Attempts of one call, and the pause before the second; it doubles.

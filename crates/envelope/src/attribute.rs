@@ -20,6 +20,9 @@ pub const EXTENSIONS_MAX: usize = 64;
 /// The extension attribute of a message whose status is recorded, for its sender: `true`.
 pub const STATUS_ATTRIBUTE: &str = "messagestatus";
 
+/// The extension attribute of an event that was sent again from the archive: the name of the replay.
+pub const REPLAY_ATTRIBUTE: &str = "replayid";
+
 /// The known attributes, in the order in which they are written. `Principal`, `Operation` and `IdempotencyKey` are
 /// Sluicegate's; the others belong to CloudEvents or its documented extensions (distributed tracing, partitioning).
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::attribute::{
-    ATTRIBUTE_BYTES_MAX, Attribute, EXTENSIONS_MAX, Extension, STATUS_ATTRIBUTE, Values, is_name, is_text,
+    ATTRIBUTE_BYTES_MAX, Attribute, EXTENSIONS_MAX, Extension, REPLAY_ATTRIBUTE, STATUS_ATTRIBUTE, Values, is_name,
+    is_text,
 };
 use crate::decode::{DecodeError, shown};
 use crate::envelope::Envelope;
@@ -53,7 +54,7 @@ impl EnvelopeBuilder {
     /// # Errors
     /// The name is not 1 to 64 lower-case letters and digits, a `time` is not RFC 3339, the value has a character that
     /// CloudEvents does not allow, or there are too many extensions.
-    pub fn attribute(mut self, name: &str, value: &str) -> Result<Self, DecodeError> {
+    pub fn attribute(self, name: &str, value: &str) -> Result<Self, DecodeError> {
         if !is_name(name) || ["data", "specversion"].contains(&name) {
             return Err(DecodeError::Name { name: shown(name) });
         }
@@ -70,27 +71,26 @@ impl EnvelopeBuilder {
         if let Some(known) = known {
             return Ok(self.set(known, value));
         }
-        self.extensions.retain(|(other, _)| other != name);
-        if self.extensions.len() >= EXTENSIONS_MAX {
-            return Err(DecodeError::TooMany);
-        }
-        self.extensions.push((name.to_owned(), Extension::Text(value.to_owned())));
-        Ok(self)
+        self.extension(name, Some(Extension::Text(value.to_owned())))
     }
 
     /// Sets whether the sender of the message can ask for its status: [`STATUS_ATTRIBUTE`].
     ///
     /// # Errors
     /// There are too many extensions.
-    pub fn has_status(mut self, has_status: bool) -> Result<Self, DecodeError> {
-        self.extensions.retain(|(name, _)| name != STATUS_ATTRIBUTE);
-        if has_status {
-            if self.extensions.len() >= EXTENSIONS_MAX {
-                return Err(DecodeError::TooMany);
-            }
-            self.extensions.push((STATUS_ATTRIBUTE.to_owned(), Extension::Boolean(true)));
+    pub fn has_status(self, has_status: bool) -> Result<Self, DecodeError> {
+        self.extension(STATUS_ATTRIBUTE, has_status.then_some(Extension::Boolean(true)))
+    }
+
+    /// Sets the name of the replay that sends the event again, or removes it: [`REPLAY_ATTRIBUTE`].
+    ///
+    /// # Errors
+    /// The name has a character that CloudEvents does not allow, or there are too many extensions.
+    pub fn replay_id(self, name: Option<&str>) -> Result<Self, DecodeError> {
+        match name {
+            Some(name) => self.attribute(REPLAY_ATTRIBUTE, name),
+            None => self.extension(REPLAY_ATTRIBUTE, None),
         }
-        Ok(self)
     }
 
     /// Sets `time`.
@@ -163,6 +163,18 @@ impl EnvelopeBuilder {
             }
         }
         Ok(Envelope { values: self.values, time: self.time, extensions: self.extensions, payload: self.payload })
+    }
+
+    /// Replaces an extension, or removes it.
+    fn extension(mut self, name: &str, value: Option<Extension>) -> Result<Self, DecodeError> {
+        self.extensions.retain(|(other, _)| other != name);
+        if let Some(value) = value {
+            if self.extensions.len() >= EXTENSIONS_MAX {
+                return Err(DecodeError::TooMany);
+            }
+            self.extensions.push((name.to_owned(), value));
+        }
+        Ok(self)
     }
 
     fn set(mut self, attribute: Attribute, text: impl Into<String>) -> Self {

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
-use crate::attribute::{Attribute, Extension, STATUS_ATTRIBUTE, Values};
+use crate::attribute::{Attribute, Extension, REPLAY_ATTRIBUTE, STATUS_ATTRIBUTE, Values};
 use crate::payload::{Payload, PayloadError, with_integers};
 
 /// A valid CloudEvents 1.0 event, created by [`Envelope::builder`] or [`Envelope::decode`]. `Debug` omits the payload.
@@ -84,6 +84,14 @@ impl Envelope {
     /// Returns whether the sender of the message can ask for its status, which its consumer records.
     pub fn has_status(&self) -> bool {
         self.extensions.iter().any(|(name, value)| name == STATUS_ATTRIBUTE && *value == Extension::Boolean(true))
+    }
+
+    /// Returns the name of the replay that sent the event again from the archive; `None` for an event that was not.
+    pub fn replay_id(&self) -> Option<&str> {
+        self.extensions.iter().find_map(|(name, value)| match value {
+            Extension::Text(text) if name == REPLAY_ATTRIBUTE => Some(text.as_str()),
+            _ => None,
+        })
     }
 
     /// Returns the exact bytes that arrived; empty without a payload.

@@ -30,7 +30,8 @@ pub mod json;
 mod payload;
 
 pub use attribute::{
-    ATTRIBUTE_BYTES_MAX, ATTRIBUTE_NAME_BYTES_MAX, EXTENSIONS_MAX, STATUS_ATTRIBUTE, refused_character,
+    ATTRIBUTE_BYTES_MAX, ATTRIBUTE_NAME_BYTES_MAX, EXTENSIONS_MAX, REPLAY_ATTRIBUTE, STATUS_ATTRIBUTE,
+    refused_character,
 };
 pub use builder::{EnvelopeBuildError, EnvelopeBuilder};
 pub use decode::DecodeError;

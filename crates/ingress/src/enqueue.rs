@@ -181,7 +181,9 @@ fn of_event(
     event_type: String,
     received_at: OffsetDateTime,
 ) -> Result<EnvelopeBuilder, Rejection> {
-    let mut builder = event.clone().into_builder(id).event_type(event_type).idempotency_key("");
+    // A sender's event must not say of itself that it is replayed.
+    let builder = event.clone().into_builder(id).replay_id(None)?;
+    let mut builder = builder.event_type(event_type).idempotency_key("");
     if event.time().is_none() {
         builder = builder.time(received_at);
     }

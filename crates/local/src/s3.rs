@@ -1,8 +1,8 @@
 //! [`S3`]: the buckets of a template in memory, with the operations that payloads over the limit of SQS need.
 //!
-//! PutObject, GetObject, HeadObject, DeleteObject, HeadBucket, CreateBucket and ListObjectsV2 (without its parameters),
-//! with the bucket in the path. Signatures and checksums are not verified, and nothing expires: a stack lives for a day
-//! at most. Everything else is answered with `NotImplemented`.
+//! PutObject, GetObject, HeadObject, DeleteObject, HeadBucket, CreateBucket and ListObjectsV2 (by prefix and in pages,
+//! without delimiter), with the bucket in the path. Signatures and checksums are not verified, and nothing
+//! expires: a stack lives for a day at most. Everything else is answered with `NotImplemented`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 use sluicegate_sam::BucketPlan;
 
@@ -141,7 +141,7 @@ impl S3 {
                 Ok(Response::new(Bytes::new()))
             }
             ("HEAD", "") => self.with(|buckets| buckets.objects(bucket).map(|_| Response::new(Bytes::new()))),
-            ("GET", "") if is_listing => self.with(|buckets| buckets.list(bucket)),
+            ("GET", "") if is_listing => self.with(|buckets| buckets.list(bucket, query)),
             ("PUT", key) if !head.headers.contains_key("x-amz-copy-source") => {
                 let body = if is_chunked(&head.headers) { unchunked(&body)? } else { body };
                 let content_type = head.headers.get(header::CONTENT_TYPE).cloned();
@@ -209,13 +209,32 @@ impl Buckets {
         Ok(answer)
     }
 
-    fn list(&mut self, bucket: &str) -> Result<Response<Bytes>, Refusal> {
-        let objects = self.objects(bucket)?;
-        let is_truncated = objects.len() > LISTED_MAX;
-        let mut contents = String::new();
-        for (key, object) in objects.iter().take(LISTED_MAX) {
-            let key = key.replace('&', "&amp;").replace('<', "&lt;");
-            let _ = write!(contents, "<Contents><Key>{key}</Key><Size>{}</Size></Contents>", object.body.len());
+    fn list(&mut self, bucket: &str, query: &str) -> Result<Response<Bytes>, Refusal> {
+        let parameter = |name: &str| {
+            let mut fields = query.split('&').filter_map(|field| field.split_once('='));
+            let value = fields.find(|(field, _)| *field == name).map(|(_, value)| value).unwrap_or_default();
+            percent_decode_str(value).decode_utf8_lossy().into_owned()
+        };
+        let prefix = parameter("prefix");
+        // The token of the next page is the last key of this one.
+        let after = parameter("start-after").max(parameter("continuation-token"));
+        let is_url = parameter("encoding-type") == "url";
+        let written = |key: &str| match is_url {
+            true => utf8_percent_encode(key, NON_ALPHANUMERIC).to_string(),
+            false => key.replace('&', "&amp;").replace('<', "&lt;"),
+        };
+        let objects = self.objects(bucket)?.iter().filter(|(key, _)| key.starts_with(&prefix) && **key > after);
+        let mut objects = objects.peekable();
+        let (mut contents, mut last) = (String::new(), "");
+        for (key, object) in objects.by_ref().take(LISTED_MAX) {
+            let size = object.body.len();
+            let _ = write!(contents, "<Contents><Key>{}</Key><Size>{size}</Size></Contents>", written(key));
+            last = key;
+        }
+        let is_truncated = objects.peek().is_some();
+        if is_truncated {
+            let last = last.replace('&', "&amp;").replace('<', "&lt;");
+            let _ = write!(contents, "<NextContinuationToken>{last}</NextContinuationToken>");
         }
         let text = format!(
             "<ListBucketResult><Name>{bucket}</Name><IsTruncated>{is_truncated}</IsTruncated>{contents}</ListBucketResult>"
@@ -289,6 +308,16 @@ mod tests {
         check("GET", "/b/a%20b/ü".replace('ü', "%C3%BC").as_str(), "", (200, "three"));
         let (_, listing) = call(&s3, "GET", "/b?list-type=2", "");
         assert!(listing.contains("<Key>a b/ü</Key><Size>5</Size>"), "{listing}");
+        for (query, is_listed) in [
+            ("prefix=a%20", true),
+            ("prefix=b", false),
+            ("start-after=a%20b", true),
+            ("start-after=a%20b%2F%C3%BC", false),
+            ("continuation-token=a%20b%2F%C3%BC", false),
+        ] {
+            let (_, listing) = call(&s3, "GET", &format!("/b?list-type=2&{query}"), "");
+            assert_eq!(listing.contains("<Key>"), is_listed, "{query}: {listing}");
+        }
         check("DELETE", "/b/a%20b/%C3%BC", "", (204, ""));
         check("DELETE", "/b/a%20b/%C3%BC", "", (204, ""));
         check("GET", "/b/a%20b/%C3%BC", "", (404, "NoSuchKey"));
@@ -296,6 +325,20 @@ mod tests {
         for (method, target) in [("GET", "/"), ("GET", "/b/k?acl"), ("DELETE", "/b"), ("POST", "/b/k?uploads")] {
             check(method, target, "", (501, "NotImplemented"));
         }
+    }
+
+    #[test]
+    fn a_listing_has_pages() {
+        let s3 = S3::default();
+        s3.create_bucket("b");
+        for n in 0..=LISTED_MAX {
+            call(&s3, "PUT", &format!("/b/k{n:04}"), "");
+        }
+        let (_, first) = call(&s3, "GET", "/b?list-type=2", "");
+        assert!(first.contains("<IsTruncated>true</IsTruncated>"), "{first}");
+        assert!(first.contains("<NextContinuationToken>k0999</NextContinuationToken>"), "{first}");
+        let (_, rest) = call(&s3, "GET", "/b?list-type=2&start-after=k0999&encoding-type=url", "");
+        assert!(rest.contains("<IsTruncated>false</IsTruncated><Contents><Key>k1000</Key>"), "{rest}");
     }
 
     #[test]

@@ -6,8 +6,9 @@
 //! [`CoalescingProducer`] sends the messages of concurrent callers in common calls.
 //!
 //! On a FIFO queue the envelope's id is the deduplication id, so a repeated send is stored once within five minutes.
-//! SQS answers a repeat with the MD5 of the sent body, not of the stored one: two different messages must not share an
-//! id. On a standard queue a repeated send may be stored twice, under one envelope id.
+//! For a replayed event, the name of the replay is part of it. SQS answers a repeat with the MD5 of the sent body, not
+//! of the stored one: two different messages must not share an id. On a standard queue a repeated send may be stored
+//! twice, under one envelope id.
 //!
 //! The group is passed on to both kinds: it orders a FIFO queue and shares a standard queue fairly. A FIFO message
 //! without a group becomes a group by itself, because a shared default group would make all such messages wait for each

@@ -32,7 +32,8 @@ async fn stock_is_its_seed_less_the_reservations_after_kills_of_the_consumer() {
     let attributes = sqs.sqs.set_queue_attributes().queue_url(&orders).attributes(Attribute::VisibilityTimeout, "1");
     let attributes = attributes.attributes(Attribute::RedrivePolicy, redrive.to_string());
     attributes.send().await.expect("the attributes are set");
-    // Enough for some of the orders.
+    // Enough for some of the orders, of which there are at least so many on a slow machine too.
+    let orders_min = kills * 2;
     let seed = BTreeMap::from([("tea", kills as u64 * 2), ("coffee", kills as u64)]);
     for (sku, quantity) in &seed {
         let item = serde_json::json!({ "sku": { "S": sku }, "quantity": { "N": quantity.to_string() } });
@@ -40,7 +41,8 @@ async fn stock_is_its_seed_less_the_reservations_after_kills_of_the_consumer() {
     }
 
     let (busy, next) = (AtomicBool::new(true), AtomicUsize::new(0));
-    let clients = futures_util::future::join_all((0..CLIENTS).map(|_| place_orders(&inventory, &busy, &next)));
+    let clients =
+        futures_util::future::join_all((0..CLIENTS).map(|_| place_orders(&inventory, &busy, &next, orders_min)));
     let kill = async {
         kill(&inventory, kills).await;
         busy.store(false, Ordering::Relaxed);
@@ -98,14 +100,15 @@ async fn stock_is_its_seed_less_the_reservations_after_kills_of_the_consumer() {
     inventory.stack.stop().await;
 }
 
-/// Places orders until `busy` is false, some of them twice. Returns those that were accepted.
+/// Places at least `orders_min` orders until `busy` is false, some of them twice. Returns those that were accepted.
 async fn place_orders(
     inventory: &Inventory,
     busy: &AtomicBool,
     next: &AtomicUsize,
+    orders_min: usize,
 ) -> Vec<(String, Vec<Item<'static>>)> {
     let mut accepted = Vec::new();
-    while busy.load(Ordering::Relaxed) {
+    while busy.load(Ordering::Relaxed) || next.load(Ordering::Relaxed) < orders_min {
         let order_id = format!("o-{}", next.fetch_add(1, Ordering::Relaxed));
         let mut items = vec![("tea", fastrand::u64(1..=3))];
         if fastrand::bool() {

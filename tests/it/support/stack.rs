@@ -140,7 +140,7 @@ impl Stack {
     pub(crate) fn functions(&self) -> Vec<Process> {
         let descendants = processes::descendants(self.child.id().expect("it runs"));
         // The kernel keeps 15 bytes of a name; the names of RabbitMQ's binaries are longer.
-        let function = |each: &Process| ["ingress", "consumer"].iter().any(|name| each.name.contains(name));
+        let function = |each: &Process| ["archiver", "consumer", "ingress"].iter().any(|name| each.name.contains(name));
         descendants.into_iter().filter(function).collect()
     }
 

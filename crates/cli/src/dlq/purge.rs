@@ -13,8 +13,8 @@ use std::{
 use clap::Args;
 use sluicegate_dlq::{CancellationToken, DeadLetter, DeadLetterQueue, Filter, RunReport, RunStep, scan};
 
-use super::{INTERRUPTED, code, filter, progress::Progress, text};
-use crate::{fail, output::say};
+use super::{code, filter, text};
+use crate::{fail, interrupt::INTERRUPTED, output::say, progress::Progress};
 
 /// Delete messages permanently
 ///

@@ -8,8 +8,8 @@ use sluicegate_dlq::{
     sqs::{MoveError, SqsDeadLetterQueue},
 };
 
-use super::{INTERRUPTED, code, filter, progress::Progress, text};
-use crate::{fail, output::say};
+use super::{code, filter, text};
+use crate::{fail, interrupt::INTERRUPTED, output::say, progress::Progress};
 
 /// Send messages back to the queue they came from, or to another
 ///

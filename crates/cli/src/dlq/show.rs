@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::json;
 use sluicegate_dlq::{CancellationToken, DeadLetter, DeadLetterQueue, Filter, scan};
 
-use super::{INTERRUPTED, list, text};
-use crate::fail;
+use super::{list, text};
+use crate::{fail, interrupt::INTERRUPTED};
 
 /// Show one message: its reason and time, its attributes and its payload
 ///

@@ -14,6 +14,9 @@ use crate::{
 /// The function that consumes the queues of nested stacks, which have the mappings.
 const CONSUMER: &str = "ConsumerFunction";
 
+/// The function that writes the archive. It handles no messages, so it needs neither a store nor statuses.
+pub(super) const ARCHIVER: &str = "ArchiverFunction";
+
 /// A template with its additions.
 pub(super) struct Additions<'a> {
     file: &'a str,
@@ -49,7 +52,8 @@ impl<'a> Additions<'a> {
             let events = function.node.get("Properties").and_then(|properties| properties.get("Events"));
             function.logical_id == CONSUMER || events.is_some_and(|events| events.entries().any(|(_, it)| is_sqs(it)))
         });
-        let names = consuming.map(|function| function.logical_id.to_owned()).filter(|name| *name != self.ingress);
+        let names = consuming.map(|function| function.logical_id.to_owned());
+        let names = names.filter(|name| *name != self.ingress && name != ARCHIVER);
         let names: Vec<_> = names.collect();
         if names.is_empty() {
             return Err(format!(
@@ -67,6 +71,10 @@ impl<'a> Additions<'a> {
 
     pub(super) fn has_resource(&self, id: &str) -> bool {
         self.has(&["Resources", id])
+    }
+
+    pub(super) fn has_condition(&self, id: &str) -> bool {
+        self.has(&["Conditions", id])
     }
 
     pub(super) fn has_variable(&self, function: &str, variable: &str) -> bool {

@@ -6,7 +6,7 @@
 
 use sluicegate_contract::Contract;
 
-use super::additions::Additions;
+use super::additions::{ARCHIVER, Additions};
 use crate::CommandError;
 
 /// The variable with the bucket's name, which both functions read.
@@ -51,7 +51,10 @@ pub(super) fn with_bucket(
     }
     let mut additions = Additions::to(file, text, changes)?;
     let ingress = additions.ingress();
-    let consumers = additions.consumers(VARIABLE)?;
+    let mut consumers = additions.consumers(VARIABLE)?;
+    if additions.has_resource(ARCHIVER) {
+        consumers.push(ARCHIVER.to_owned());
+    }
     let consumers: Vec<&str> = consumers.iter().map(String::as_str).collect();
     let functions = std::iter::once(ingress.as_str()).chain(consumers.iter().copied());
     let unset: Vec<&str> = functions.filter(|function| !additions.has_variable(function, VARIABLE)).collect();

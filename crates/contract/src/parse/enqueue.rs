@@ -11,9 +11,9 @@ use super::status;
 use super::store;
 use crate::is_json;
 use crate::{
-    Body, DELAY_S_MAX, Enqueue, IDEMPOTENCY_TTL_DAYS_DEFAULT, IDEMPOTENCY_TTL_DAYS_MAX, Idempotency, IdempotencyStore,
-    PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, QueueCondition, SQS_JSON_BYTES_MAX, SQS_OTHER_BYTES_MAX, ValueSource,
-    ValueTemplate,
+    ARCHIVE_QUEUE, Body, DELAY_S_MAX, Enqueue, IDEMPOTENCY_TTL_DAYS_DEFAULT, IDEMPOTENCY_TTL_DAYS_MAX, Idempotency,
+    IdempotencyStore, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, QueueCondition, SQS_JSON_BYTES_MAX,
+    SQS_OTHER_BYTES_MAX, ValueSource, ValueTemplate,
 };
 
 const FIELDS: &[&str] = &[
@@ -28,6 +28,7 @@ const FIELDS: &[&str] = &[
     "payloadBytes",
     "largePayloads",
     "status",
+    "archive",
 ];
 
 pub(super) fn enqueue<'d>(
@@ -40,7 +41,10 @@ pub(super) fn enqueue<'d>(
 
     // Each field is read before any `?`, so that all their faults are reported.
     let queue = checker.required(at, "queue").and_then(|field| queues(checker, field, request));
-    let copies = at.get("copyTo").map_or_else(Vec::new, |field| copies(checker, field, at, request));
+    let mut copies = at.get("copyTo").map_or_else(Vec::new, |field| copies(checker, field, at, request));
+    if archive(checker, at, request) {
+        copies.push(ARCHIVE_QUEUE.to_owned());
+    }
     let event_type = event_type(checker, at, request);
     let subject = at.get("subject").and_then(|field| attribute(checker, field, request));
     let group = at.get("group").and_then(|field| attribute(checker, field, request));
@@ -174,11 +178,7 @@ fn condition<'d>(checker: &mut ContractChecker<'d>, at: &'d Node, request: &Requ
 /// Reads `copyTo`: the queues that get every message beside the one of `queue`. A request that is stored in part is
 /// repeated under its idempotency key, so there must be one.
 fn copies(checker: &mut ContractChecker<'_>, at: &Node, enqueue: &Node, request: &Request<'_>) -> Vec<String> {
-    if request.body.is_some_and(Body::may_be_batch) {
-        checker.fault(at, "does not apply to a batch: send its items one by one, or copy them in a handler");
-    } else if enqueue.get("idempotency").is_none() && provider_key(request).is_none() {
-        checker.fault(at, "needs idempotency: a repeat of a request that was stored in part must be the same message");
-    }
+    check_repeats(checker, at, enqueue, request);
     let mut copies: Vec<String> = Vec::new();
     let others = enqueue.get("queue").map_or_else(Vec::new, queues_of);
     for entry in checker.list(at) {
@@ -189,6 +189,30 @@ fn copies(checker: &mut ContractChecker<'_>, at: &Node, enqueue: &Node, request:
         copies.push(name);
     }
     copies
+}
+
+/// Reads `archive`: whether every message goes to [`ARCHIVE_QUEUE`] too, as a copy.
+fn archive<'d>(checker: &mut ContractChecker<'d>, enqueue: &'d Node, request: &Request<'_>) -> bool {
+    let is_archived = checker.flag(enqueue, "archive");
+    if let Some(at) = enqueue.get("archive").filter(|_| is_archived) {
+        check_repeats(checker, at, enqueue, request);
+        let copies = enqueue.get("copyTo").map_or(&[][..], Node::items).iter().filter_map(Node::text);
+        if enqueue.get("queue").map_or_else(Vec::new, queues_of).into_iter().chain(copies).any(|it| it == ARCHIVE_QUEUE)
+        {
+            checker.fault(at, format!("{ARCHIVE_QUEUE} is a queue of this route already"));
+        }
+    }
+    is_archived
+}
+
+/// Notes a fault for a route whose messages go to several queues, and whose requests are not each one message that a
+/// repeat has too.
+fn check_repeats(checker: &mut ContractChecker<'_>, at: &Node, enqueue: &Node, request: &Request<'_>) {
+    if request.body.is_some_and(Body::may_be_batch) {
+        checker.fault(at, "does not apply to a batch: send its items one by one, or copy them in a handler");
+    } else if enqueue.get("idempotency").is_none() && provider_key(request).is_none() {
+        checker.fault(at, "needs idempotency: a repeat of a request that was stored in part must be the same message");
+    }
 }
 
 /// Returns the names in `queue`.

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use aws_credential_types::provider::{ProvideCredentials, error::CredentialsError};
-use sluicegate_queue::chain;
-use sluicegate_queue::sqs::{
-    AwsConfigError, AwsEnvironment, OBJECT_BYTES_MAX, PayloadStore, Pointer, S3Error, SdkConfig,
-};
+use sluicegate_queue::sqs::{OBJECT_BYTES_MAX, PayloadStore, Pointer, S3Error, SdkConfig};
 use tokio::time::Instant;
 
+use super::environment::{self, EnvironmentError};
 use crate::Error;
 
 /// Longest read or write of a payload, all attempts with their pauses.
@@ -25,10 +22,8 @@ enum PayloadError {
     /// The name is part of a URL, so others are not asked for.
     #[error("{0:?} is not the name of a bucket")]
     Bucket(String),
-    #[error("no credentials: {}", chain(.0))]
-    Credentials(#[source] CredentialsError),
     #[error(transparent)]
-    Configuration(#[from] AwsConfigError),
+    Environment(#[from] EnvironmentError),
     /// S3 refused, or was not reached.
     #[error(transparent)]
     S3(#[from] S3Error),
@@ -61,28 +56,11 @@ pub(super) async fn write(config: &SdkConfig, id: &str, bucket: &str, body: &[u8
     written.map_err(|error| not_written(error.to_string()))
 }
 
-/// Returns the bucket that a message names, with the Region, the endpoint and the present credentials of the queue.
+/// Returns the bucket that a message names.
 async fn store(config: &SdkConfig, bucket: &str) -> Result<PayloadStore, PayloadError> {
     let is_legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
     if !BUCKET_CHARS.contains(&bucket.len()) || !bucket.bytes().all(is_legal) {
         return Err(PayloadError::Bucket(bucket.chars().take(*BUCKET_CHARS.end()).collect()));
     }
-    let none = || CredentialsError::not_loaded("the configuration has no source of credentials");
-    let credentials = match config.credentials_provider() {
-        Some(provider) => provider.provide_credentials().await,
-        None => Err(none()),
-    };
-    let credentials = credentials.map_err(PayloadError::Credentials)?;
-    let environment = AwsEnvironment::read(|name| {
-        let value = match name {
-            "AWS_REGION" => config.region().map(AsRef::as_ref),
-            "AWS_ACCESS_KEY_ID" => Some(credentials.access_key_id()),
-            "AWS_SECRET_ACCESS_KEY" => Some(credentials.secret_access_key()),
-            "AWS_SESSION_TOKEN" => credentials.session_token(),
-            "AWS_ENDPOINT_URL" => config.endpoint_url(),
-            _ => None,
-        };
-        value.map(str::to_owned)
-    });
-    Ok(PayloadStore::new(&environment?, bucket))
+    Ok(PayloadStore::new(&environment::read(config).await?, bucket))
 }

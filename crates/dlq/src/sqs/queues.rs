@@ -37,6 +37,14 @@ impl SqsQueue {
     }
 }
 
+/// Returns the queue with this name, URL or ARN.
+///
+/// # Errors
+/// It does not exist, or SQS cannot be reached.
+pub async fn find(config: &SdkConfig, reference: &str) -> Result<SqsQueue, Error> {
+    Queues::new(Client::new(config), config.region().map(ToString::to_string)).find(reference).await
+}
+
 /// The approximate numbers of messages of a queue, which lag by up to a minute.
 pub(super) struct Counts {
     pub(super) visible: u64,

@@ -1,9 +1,9 @@
 //! Checks of bindings: the `QUEUE_<NAME>` variables against the contract and the queues, `IDEMPOTENCY_TABLE`,
-//! `PAYLOAD_BUCKET` and `KEYS_ENDPOINTS`.
+//! `PAYLOAD_BUCKET`, `ARCHIVE_BUCKET` and `KEYS_ENDPOINTS`.
 
 use std::collections::BTreeMap;
 
-use sluicegate_contract::{Operation, binding_variable};
+use sluicegate_contract::{ARCHIVE_QUEUE, Operation, binding_variable};
 use sluicegate_queue::Binding;
 use sluicegate_sam::{Setting, Source};
 use sluicegate_topology::Queue;
@@ -14,6 +14,8 @@ use crate::model::{Function, Mapping};
 const CONFIGURATION: &str = "https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html";
 
 const IDEMPOTENCY_TABLE: &str = "IDEMPOTENCY_TABLE";
+
+const ARCHIVE_BUCKET: &str = "ARCHIVE_BUCKET";
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -51,6 +53,15 @@ pub(super) const CHECKS: &[Check] = &[
         fix: "Run `sluicegate sync`, which adds the bucket, the permissions and the variables.",
         source: CONFIGURATION,
         find: payload_bucket_unbound,
+    },
+    Check {
+        id: "archive-bucket-unbound",
+        severity: Severity::Error,
+        title: "a route is archived, and the consumer of its archive has no ARCHIVE_BUCKET",
+        why: "The archiver does not start without it; another consumer handles the messages and archives none.",
+        fix: "Let ArchiverFunction alone consume the queue, with ARCHIVE_BUCKET: !Ref ArchiveBucket; `sluicegate sync` writes both.",
+        source: CONFIGURATION,
+        find: archive_bucket_unbound,
     },
     Check {
         id: "binding-form",
@@ -145,7 +156,8 @@ fn status_unbound(model: &Model<'_>, findings: &mut Findings) {
     let Some(contract) = &model.project.contract else { return };
     let mut unbound = BTreeMap::new();
     for operation in contract.operations().iter().filter(|operation| operation.enqueue.status) {
-        let queues: Vec<_> = operation.enqueue.queues().flat_map(|queue| model.bound(queue)).collect();
+        let handled = operation.enqueue.queues().filter(|queue| *queue != ARCHIVE_QUEUE);
+        let queues: Vec<_> = handled.flat_map(|queue| model.bound(queue)).collect();
         let consumers = model.consumed().filter(|(consumed, ..)| queues.iter().any(|queue| queue.arn == consumed.arn));
         for (_, _, function) in consumers.filter(|(.., function)| function.variable(IDEMPOTENCY_TABLE).is_absent()) {
             unbound.entry(&function.name).or_insert((function, operation));
@@ -179,6 +191,17 @@ fn needed_by(operation: Option<&Operation>, setting: &str, variable: &str, model
             let what = format!("{variable} is not set, and {} has `{setting}`", operation.id);
             findings.add_variable(function, variable, what);
         }
+    }
+}
+
+fn archive_bucket_unbound(model: &Model<'_>, findings: &mut Findings) {
+    let archived = model.project.contract.as_ref().and_then(|contract| contract.first_archived());
+    let Some(operation) = archived else { return };
+    let queues = model.bound(ARCHIVE_QUEUE);
+    let consumers = model.consumed().filter(|(consumed, ..)| queues.iter().any(|queue| queue.arn == consumed.arn));
+    for (_, _, function) in consumers.filter(|(.., function)| function.variable(ARCHIVE_BUCKET).is_absent()) {
+        let what = format!("{ARCHIVE_BUCKET} is not set, and {} has `archive: true`", operation.id);
+        findings.add_variable(function, ARCHIVE_BUCKET, what);
     }
 }
 

@@ -1,7 +1,7 @@
 //! [`SqsProducer`]: sends envelopes to an SQS queue.
 
 use sluicegate_aws_client::AwsEnvironment;
-
+use sluicegate_envelope::Envelope;
 use tokio::time::Instant;
 
 use super::limits::{self, DELAY_S_MAX, MESSAGE_BYTES_MAX};
@@ -89,8 +89,8 @@ impl SqsProducer {
         let delay_s = self.delay_s(message, &body)?;
         let id = message.envelope.id();
         let group = message.group.filter(|group| !group.is_empty()).or(self.fifo.then_some(id));
-        let (group, deduplication_id) = (group.map(limits::token), self.fifo.then(|| limits::token(id)));
-        Ok(Fitting { body, delay_s, group, deduplication_id })
+        let deduplication_id = self.fifo.then(|| deduplication_id(message.envelope));
+        Ok(Fitting { body, delay_s, group: group.map(limits::token), deduplication_id })
     }
 
     pub(super) fn raw<'m>(&'m self, fitting: &'m Fitting, trace_header: Option<&'m str>) -> SendMessage<'m> {
@@ -176,6 +176,15 @@ impl Producer for SqsProducer {
             Ok(Receipt { id: message.envelope.id().to_owned(), broker_id })
         };
         messages.iter().zip(fitting).map(receipt).collect()
+    }
+}
+
+/// Returns the id by which a FIFO queue recognizes a repeat. An event that is replayed within five minutes of its first
+/// send, or of another replay, is not a repeat.
+fn deduplication_id(envelope: &Envelope) -> String {
+    match envelope.replay_id() {
+        None => limits::token(envelope.id()),
+        Some(replay) => limits::token(&format!("{}/{replay}", envelope.id())),
     }
 }
 

@@ -204,6 +204,18 @@ async fn a_fifo_queue_gets_a_group_and_the_envelopes_id_for_deduplication() {
     }
 }
 
+#[tokio::test]
+async fn a_fifo_queue_does_not_take_a_replay_for_a_repeat() {
+    let deduplication_id = async |replay: Option<&str>| {
+        let envelope = envelope().into_builder("id-1").replay_id(replay).unwrap().build().unwrap();
+        let sent = request("http://q/1/orders.fifo", &Message::new(&envelope)).await;
+        sent.body["MessageDeduplicationId"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(deduplication_id(None).await, "id-1");
+    assert_eq!(deduplication_id(Some("r-1")).await, "id-1/r-1");
+    assert_eq!(deduplication_id(Some("r-2")).await, "id-1/r-2");
+}
+
 pub(super) fn numbered(payload: &str) -> impl Fn(usize) -> Envelope {
     let payload = payload.to_owned();
     move |n| Envelope::builder(format!("id-{n}"), "/", "t").payload(None, payload.clone()).build().unwrap()
