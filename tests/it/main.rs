@@ -27,6 +27,7 @@ mod rabbitmq;
 mod secrets;
 mod sqs;
 mod template;
+mod terminal;
 mod tidy;
 mod token_peers;
 mod traces;

@@ -48,7 +48,8 @@ impl Health {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(part);
     }
 
-    fn reasons(&self) -> BTreeMap<String, String> {
+    /// Returns the parts that are not running, with the reasons.
+    pub(crate) fn reasons(&self) -> BTreeMap<String, String> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -146,7 +147,8 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE))], page).into_response()
 }
 
-async fn counts(admin: &Admin) -> Vec<Value> {
+/// Returns the counts of all queues.
+pub(crate) async fn counts(admin: &Admin) -> Vec<Value> {
     let mut queues = Vec::new();
     for (name, url) in &admin.queues {
         let input = json!({ "QueueUrl": url, "AttributeNames": ["All"] });

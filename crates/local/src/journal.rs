@@ -333,8 +333,13 @@ impl Journal {
 
 fn step_json(at: OffsetDateTime, step: &MessageStep) -> Value {
     let mut value = serde_json::to_value(step).unwrap_or_default();
-    value["at"] = at.format(&Iso8601::<AT>).unwrap_or_default().into();
+    value["at"] = time_text(at).into();
     value
+}
+
+/// Returns a time as texts of steps have it.
+pub(crate) fn time_text(at: OffsetDateTime) -> String {
+    at.format(&Iso8601::<AT>).unwrap_or_default()
 }
 
 /// Returns the id of the CloudEvent that a text is.

@@ -77,4 +77,4 @@ pub use rabbitmq::{NodeError, RabbitmqNode};
 pub use s3::S3;
 pub use secrets::{CallError, SecretError};
 pub use stack::{Addresses, CONCURRENCY_MAX, CONCURRENCY_MIN, CreateError, Options, Stack, StackError};
-pub use terminal::{LineSink, Terminal};
+pub use terminal::{EVENTS, LineSink, StatusLine, StatusSink, Terminal};

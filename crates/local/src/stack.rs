@@ -13,6 +13,7 @@ mod provision;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 mod shared;
+mod status;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -71,7 +72,7 @@ impl Stack {
         let topology = if broker.is_some() { read_topology(&options.template)? } else { None };
         let shared = Shared::new(&options, &plan, &ports.addresses.aws)?;
         // Not before: a command without DynamoDB is built again here, and has other ports then.
-        options.terminal.line(&ports.addresses);
+        options.terminal.starting(&ports.addresses);
 
         let counts = broker.as_ref().map(|broker| broker.counts(topology.as_ref(), &plan));
         shared.mark_down(&plan, broker.is_some());
@@ -90,7 +91,11 @@ impl Stack {
             let plan = planning::with_queues(&options, &text, settings, &plan, &shared.client).await?;
             shared.create_tables(&plan, options.endpoint_url.as_deref()).await?;
             shared.create_buckets(&plan, options.endpoint_url.as_deref()).await?;
-            tasks.spawn(shared.admin(ports.admin, &plan, counts));
+            let admin = shared.admin(&plan, counts);
+            if let Some(status) = shared.terminal.status() {
+                tasks.spawn(status::show(status, admin.clone()));
+            }
+            tasks.spawn(shared.serve_admin(ports.admin, admin));
             shared.aws(ports.aws, &plan).into_iter().for_each(|server| drop(tasks.spawn(server)));
             let rabbitmq = match broker {
                 Some(broker) => Some(broker.run(topology.as_ref(), &shared.terminal, &shared.journal).await?),

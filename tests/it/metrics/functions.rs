@@ -1,10 +1,12 @@
 //! The real binary of a function, run behind a Runtime API with its output captured.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use sluicegate_lambda_emulator::{Concurrency, Function, FunctionSpec, Invocation};
+use sluicegate_local::Terminal;
 use sluicegate_local::cargo_build::{self, CommandPackage};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -32,9 +34,9 @@ fn command(folder: &str) -> CommandPackage {
 impl Running {
     /// Builds `binary` of the package in `folder` if needed, and starts it as the function `name`.
     pub(super) async fn start(name: &str, folder: &str, binary: &str, environment: &[(&str, &str)]) -> Self {
-        let built = cargo_build::build(&root().join(folder), &[binary.to_owned()], false, Some(&command(folder)))
-            .await
-            .expect("the workspace builds");
+        let (names, terminal) = ([binary.to_owned()], Terminal::new(Arc::new(|line| eprintln!("{line}")), false));
+        let built = cargo_build::build(&root().join(folder), &names, false, Some(&command(folder)), &terminal).await;
+        let built = built.expect("the workspace builds");
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let spec = FunctionSpec {
             name: name.to_owned(),
@@ -48,7 +50,7 @@ impl Running {
         };
         let (sender, lines) = unbounded_channel();
         let observer = move |_: &str, line: &str| drop(sender.send(line.to_owned()));
-        let function = Function::start(spec, std::sync::Arc::new(observer)).await;
+        let function = Function::start(spec, Arc::new(observer)).await;
         let function = function.unwrap_or_else(|error| panic!("{error}: {:#?}", error.log));
         Self { function, lines }
     }

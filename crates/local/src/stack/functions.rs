@@ -12,12 +12,16 @@ use tokio::task::JoinSet;
 
 use super::{Addresses, concurrency::concurrency_default, error::StackError, options::Options, shared::Shared};
 use crate::cargo_build::{self, BuildError, Executable, Folders};
-use crate::sources;
+use crate::{sources, terminal::Terminal};
 
 /// Sets the binary of each function without `Binary`, by SAM's rule.
-pub(super) async fn name_binaries(template: &Path, functions: &mut [FunctionPlan]) -> Result<(), BuildError> {
+pub(super) async fn name_binaries(
+    template: &Path,
+    functions: &mut [FunctionPlan],
+    terminal: &Terminal,
+) -> Result<(), BuildError> {
     for function in functions.iter_mut().filter(|function| function.binary.is_none()) {
-        function.binary = Some(cargo_build::only_binary(&folder(template, function)).await?);
+        function.binary = Some(cargo_build::only_binary(&folder(template, function), terminal).await?);
     }
     Ok(())
 }
@@ -38,10 +42,7 @@ pub(super) async fn build(
     }
     let mut package_of: BTreeMap<PathBuf, String> = BTreeMap::new();
     for group in groups(&options.template, functions).into_values() {
-        for (folder, names) in &group {
-            options.terminal.line(format_args!("Building {} in {}", names.join(", "), folder.display()));
-        }
-        let built = cargo_build::build_all(&group, options.release, options.command.as_ref()).await?;
+        let built = build_group(options, &group, false).await?;
         for Executable { path, package } in built.values().flat_map(BTreeMap::values) {
             if package_of.insert(path.clone(), package.clone()).is_some_and(|other| other != *package) {
                 return Err(BuildError::SamePath { path: path.clone() }.into());
@@ -52,6 +53,21 @@ pub(super) async fn build(
         }
     }
     Ok(executables)
+}
+
+/// Builds the folders of one group, because their sources changed if `is_changed`, and reports the build.
+pub(super) async fn build_group(
+    options: &Options,
+    group: &Folders,
+    is_changed: bool,
+) -> Result<BTreeMap<PathBuf, BTreeMap<String, Executable>>, BuildError> {
+    let terminal = &options.terminal;
+    for (folder, names) in group {
+        terminal.building(is_changed, names, folder);
+    }
+    let built = cargo_build::build_all(group, options.release, options.command.as_ref(), terminal).await;
+    terminal.built(built.is_ok());
+    built
 }
 
 /// Returns the executables of the functions built in `folder`, by the functions' names.

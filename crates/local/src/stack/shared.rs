@@ -102,14 +102,9 @@ impl Shared {
         self.health.up(RABBITMQ);
     }
 
-    /// Returns the server of the admin port.
-    pub(super) fn admin(
-        &self,
-        listener: TcpListener,
-        plan: &StackPlan,
-        rabbitmq: Option<QueueCounts>,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let admin = Admin {
+    /// Returns what the admin port and the status line show.
+    pub(super) fn admin(&self, plan: &StackPlan, rabbitmq: Option<QueueCounts>) -> Admin {
+        Admin {
             health: self.health.clone(),
             journal: self.journal.clone(),
             client: self.client.clone(),
@@ -118,7 +113,11 @@ impl Shared {
             rabbitmq,
             metrics: self.metrics.clone(),
             published: self.published.clone().into(),
-        };
+        }
+    }
+
+    /// Returns the server of the admin port.
+    pub(super) fn serve_admin(&self, listener: TcpListener, admin: Admin) -> impl Future<Output = ()> + Send + 'static {
         serve("admin", self.terminal.clone(), admin::serve(listener, admin))
     }
 

@@ -13,12 +13,11 @@ use sluicegate_sam::FunctionPlan;
 use tokio::time::sleep;
 
 use super::{
-    functions::{groups, of_functions},
+    functions::{build_group, groups, of_functions},
     options::Options,
 };
 use crate::{
     admin::Health,
-    cargo_build,
     sources::{self, Fingerprint},
 };
 
@@ -54,10 +53,7 @@ pub(super) async fn watch(
             if seen.insert(root.clone(), now) == Some(now) {
                 continue;
             }
-            for (folder, names) in folders {
-                terminal.line(format_args!("Sources changed: building {} in {}", names.join(", "), folder.display()));
-            }
-            match cargo_build::build_all(folders, options.release, options.command.as_ref()).await {
+            match build_group(&options, folders, true).await {
                 Ok(built) => {
                     for (folder, built) in &built {
                         executables.extend(of_functions(&options.template, &plans, folder, built));
