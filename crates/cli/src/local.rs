@@ -155,6 +155,7 @@ fn options(arguments: Arguments, contract: Option<&Contract>) -> Options {
         secrets: contract.map(development::lists).unwrap_or_default(),
         published: contract.map(development::tokens::documents).unwrap_or_default(),
         verify_token: Some(Arc::new(development::tokens::accepted_claims)),
+        contract: Default::default(),
         command: command_package(),
         terminal: Terminal::new(Arc::new(print), coloured),
     }
