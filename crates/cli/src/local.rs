@@ -207,6 +207,7 @@ fn options(arguments: Arguments, contract: Option<&Contract>, terminal: &Termina
         secrets: contract.map(development::lists).unwrap_or_default(),
         published: contract.map(development::tokens::documents).unwrap_or_default(),
         verify_token: Some(Arc::new(development::tokens::accepted_claims)),
+        contract: Default::default(),
         command: command_package(),
         terminal: terminal.clone(),
     }

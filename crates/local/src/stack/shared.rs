@@ -14,6 +14,7 @@ use super::{error::StackError, options::Options, provision};
 use crate::{
     admin::{self, Admin, Health, PublishedDocument},
     aws,
+    contract_facts::ContractFacts,
     dynamodb::{self, DynamoDb},
     gateway,
     journal::Journal,
@@ -39,6 +40,7 @@ pub(super) struct Shared {
     pub(super) dynamodb: Option<DynamoDb>,
     s3: S3,
     published: Vec<PublishedDocument>,
+    contract: ContractFacts,
 }
 
 impl Shared {
@@ -72,6 +74,7 @@ impl Shared {
             dynamodb,
             s3,
             published: options.published.clone(),
+            contract: options.contract.clone(),
         })
     }
 
@@ -113,6 +116,7 @@ impl Shared {
             rabbitmq,
             metrics: self.metrics.clone(),
             published: self.published.clone().into(),
+            contract: self.contract.clone(),
         }
     }
 
@@ -139,9 +143,10 @@ impl Shared {
         struct Accepted {
             id: String,
         }
-        let terminal = self.terminal.clone();
+        let (terminal, journal) = (self.terminal.clone(), self.journal.clone());
         Arc::new(move |exchange| {
             terminal.request(exchange);
+            journal.exchanged(exchange);
             if exchange.status == StatusCode::ACCEPTED
                 && let Ok(Accepted { id }) = serde_json::from_slice(exchange.body)
             {

@@ -50,7 +50,8 @@ impl Text {
             MessageStep::Retrying { .. } | MessageStep::Returned { .. } | MessageStep::FilteredOut { .. } => {
                 Colour::Yellow
             }
-            MessageStep::DeadLettered { .. }
+            MessageStep::Refused { .. }
+            | MessageStep::DeadLettered { .. }
             | MessageStep::Dropped { .. }
             | MessageStep::Expired { .. }
             | MessageStep::Purged { .. } => Colour::Red,
