@@ -58,6 +58,7 @@ mod aws;
 pub mod cargo_build;
 mod contract_facts;
 mod dynamodb;
+mod function_lines;
 mod gateway;
 mod journal;
 mod metrics;

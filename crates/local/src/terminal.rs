@@ -11,11 +11,14 @@ use std::{fmt::Display, path::Path, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 
-pub(crate) use status::{Rates, Snapshot, Status};
 pub use {
     event::EVENTS,
     sluicegate_lambda_emulator::LineSink,
     status::{StatusLine, StatusSink},
+};
+pub(crate) use {
+    status::{Rates, Snapshot, Status},
+    text::without_runtime_span,
 };
 
 use crate::{cargo_build::BuildProgress, gateway::HttpExchange, journal::MessageStep, stack::Addresses};

@@ -5,6 +5,7 @@
 // documentation are written.
 
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import { createServer, request } from "node:http";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
@@ -68,6 +69,17 @@ pageTest("an order appears on the open page and is done, without a reload", "/me
   await row(page, id).locator(".state:text-is('done')").waitFor({ timeout: SHOWN_MS_MAX });
   assert.equal(await page.evaluate(() => window.isSamePage), true);
   assert.match(await page.locator("#live").innerText(), /order\.placed/);
+});
+
+pageTest("a request with a wrong signature is listed, and its page says what is wrong", "/messages", async (page) => {
+  const push = { ref: "refs/heads/main" };
+  const signature = createHmac("sha256", "dev-github").update(`${JSON.stringify(push)}\n`).digest("hex");
+  const headers = { "x-github-event": "push", "x-github-delivery": "d-1", "x-hub-signature-256": `sha256=${signature}` };
+  const answer = await stack.post("/webhooks/github", push, headers);
+  assert.equal(answer.status, 401);
+  await page.locator("tr", { hasText: answer.body.code }).locator("a.open").click();
+  assert.match(await page.locator("#rejection .findings").innerText(), /ends with a line feed/);
+  assert.doesNotMatch(await page.content(), new RegExp(`dev-github|${signature}`), "a credential is on the page");
 });
 
 pageTest("a payload that breaks the schema has the fault beside its line", "/messages", async (page) => {

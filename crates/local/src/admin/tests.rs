@@ -21,6 +21,7 @@ use tokio::{
 use super::{Admin, Health, router, security::Token};
 use crate::{
     contract_facts::{ContractFacts, Credentials, Finding},
+    function_lines::FunctionLines,
     gateway::HttpExchange,
     journal::Journal,
     metrics::Metrics,
@@ -33,6 +34,7 @@ const BROWSER: &str = "Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r
 struct Port {
     address: String,
     journal: Journal,
+    lines: FunctionLines,
     server: AbortHandle,
 }
 
@@ -45,8 +47,9 @@ impl Drop for Port {
 impl Port {
     async fn open() -> Self {
         let journal = Journal::new(["orders-dlq".to_owned()], S3::default(), Arc::new(|_: &str, _: &_| {}));
+        let lines = FunctionLines::default();
         let explain = Arc::new(|request: &crate::RefusedRequest| {
-            vec![Finding { name: "cause", text: format!("{} {} of {}", request.method, request.target, request.code) }]
+            vec![Finding { name: "cause", text: format!("{} {}: {}", request.method, request.target, request.status) }]
         });
         let headers = BTreeSet::from(["x-key".to_owned()]);
         let credentials = Credentials { headers, query: BTreeSet::from(["key".to_owned()]) };
@@ -58,6 +61,7 @@ impl Port {
             dead_letter_queues: BTreeSet::new(),
             rabbitmq: None,
             metrics: Metrics::default(),
+            lines: lines.clone(),
             published: Arc::new([]),
             contract: ContractFacts { credentials, explain: Some(explain) },
         };
@@ -65,7 +69,7 @@ impl Port {
         let address = listener.local_addr().unwrap().to_string();
         let app = router(admin, Token::random().unwrap());
         let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { address, journal, server: server.abort_handle() }
+        Self { address, journal, lines, server: server.abort_handle() }
     }
 
     /// Returns the answer to a request, head and body, with these header lines.
@@ -150,6 +154,12 @@ async fn a_message_has_its_request_payload_and_envelope_without_credentials() {
         assert!(page.contains(text), "{text}: {page}");
     }
     assert!(!page.contains("s3cret") && !message.to_string().contains("s3cret"), "{page}");
+    let line = " INFO Lambda runtime invoke{requestId=\"i-1\"}: accepted request_id=\"r-1\" enqueue_ms=2.5";
+    port.lines.push(&"ingress".into(), line);
+    assert_eq!(port.json("/messages/e-1/logs").await["lines"][0]["text"], line);
+    let page = port.page("/messages/e-1").await;
+    let text = "<b>ingress</b> <code> INFO accepted request_id=&quot;r-1&quot; enqueue_ms=2.5</code>";
+    assert!(page.contains(text) && page.contains("stored by the broker in <b>2.5 ms</b>"), "{page}");
     let (head, payload) = port.ask("GET", "/messages/e-1/payload", BROWSER).await;
     assert_eq!(payload, r#"{"order_id":"o-<1>"}"#);
     assert!(head.contains("content-disposition: attachment") && head.contains("application/octet-stream"), "{head}");
@@ -168,7 +178,7 @@ async fn a_refused_request_is_listed_with_its_code_faults_and_explanation() {
     assert_eq!(row["route"], "POST /orders");
     let message = port.json("/messages/r%2B1%3D").await;
     assert_eq!(message["rejection"], problem);
-    assert_eq!(message["findings"][0], json!({ "name": "cause", "text": "POST /orders of schema_violated" }));
+    assert_eq!(message["findings"][0], json!({ "name": "cause", "text": "POST /orders: 422 Unprocessable Entity" }));
     let page = port.page("/messages/r%2B1%3D").await;
     let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}: {page}"));
     let (line, fault) = (at("&quot;quantity&quot;: &quot;2&quot;"), at("is not of type &quot;integer&quot;"));

@@ -157,14 +157,18 @@ pub(super) async fn start(specs: Vec<FunctionSpec>, shared: &Shared) -> Result<B
     let mut starting = JoinSet::new();
     for spec in specs {
         let (terminal, health, metrics) = (shared.terminal.clone(), shared.health.clone(), shared.metrics.clone());
+        let lines = shared.lines.clone();
         health.down(&spec.name, "starting");
         starting.spawn(async move {
             let name = spec.name.clone();
             let log = {
-                let metrics = metrics.clone();
+                let (metrics, name) = (metrics.clone(), Arc::from(name.as_str()));
                 Arc::new(move |function: &str, line: &str| match metrics.take(line) {
                     true => {}
-                    false => terminal.function(function, line),
+                    false => {
+                        lines.push(&name, line);
+                        terminal.function(function, line);
+                    }
                 })
             };
             match Function::start(spec, log).await {

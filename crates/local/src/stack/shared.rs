@@ -16,6 +16,7 @@ use crate::{
     aws,
     contract_facts::ContractFacts,
     dynamodb::{self, DynamoDb},
+    function_lines::FunctionLines,
     gateway,
     journal::Journal,
     metrics::Metrics,
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     pub(super) client: SqsClient,
     pub(super) health: Health,
     pub(super) metrics: Metrics,
+    pub(super) lines: FunctionLines,
     secrets: Map<String, Value>,
     /// `None` if the template has no table, or the options have an endpoint.
     pub(super) dynamodb: Option<DynamoDb>,
@@ -70,6 +72,7 @@ impl Shared {
             client,
             health: Health::default(),
             metrics: Metrics::default(),
+            lines: FunctionLines::default(),
             secrets: options.secrets.clone(),
             dynamodb,
             s3,
@@ -115,6 +118,7 @@ impl Shared {
             dead_letter_queues: provision::dead_letter_queues(plan),
             rabbitmq,
             metrics: self.metrics.clone(),
+            lines: self.lines.clone(),
             published: self.published.clone().into(),
             contract: self.contract.clone(),
         }
