@@ -17,8 +17,8 @@ pub(crate) fn facts(contract: Option<&Contract>) -> ContractFacts {
     ContractFacts { credentials: contract.map(credentials).unwrap_or_default(), explain: Some(Arc::new(explain)) }
 }
 
-/// Returns the places of the credentials that the security schemes name. A signature is not a credential; a token that a
-/// provider sends in place of one is.
+/// Returns the places of the credentials that the security schemes name. A signature is not a credential; a token that
+/// a provider sends in place of one is.
 fn credentials(contract: &Contract) -> Credentials {
     let mut credentials = Credentials::default();
     for scheme in schemes(contract) {

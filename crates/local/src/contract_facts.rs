@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use http::{HeaderMap, StatusCode};
 
-/// Parts of the names of headers and parameters whose values are credentials, whatever the contract says. A name too many
-/// hides a harmless value.
+/// Parts of the names of headers and parameters whose values are credentials, whatever the contract says. A name too
+/// many hides a harmless value.
 const CREDENTIAL_NAMES: [&str; 7] = ["api-key", "authorization", "cookie", "credential", "password", "secret", "token"];
 
 /// The value that is shown in place of a credential.

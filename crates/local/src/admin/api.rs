@@ -1,8 +1,8 @@
 //! The answers of the admin port: JSON, or a page for a browser.
 //!
 //! `GET /healthz` is 200 once every function has started, else 503 with the reasons. `GET /messages` lists messages,
-//! `GET /messages/{id}` has one with its steps, `GET /queues` the counts of every queue, dead-letter queues included; the
-//! counts of RabbitMQ may be some seconds old. `GET /metrics` is for Prometheus (see [`crate::metrics`]).
+//! `GET /messages/{id}` has one with its steps, `GET /queues` the counts of every queue, dead-letter queues included;
+//! the counts of RabbitMQ may be some seconds old. `GET /metrics` is for Prometheus (see [`crate::metrics`]).
 
 use axum::{
     extract::{Path, RawQuery, State},

@@ -35,6 +35,8 @@ pub(super) struct MessageView {
     pub findings: Vec<FindingView>,
     /// Whether a part of the message was not kept.
     pub is_incomplete: bool,
+    /// The version of the list, for `/events?since=`.
+    pub version: u64,
 }
 
 /// The request of a message.
@@ -75,7 +77,7 @@ pub(super) struct FindingView {
 impl MessageView {
     /// Returns the message with this id.
     pub(super) fn of(admin: &Admin, id: &str) -> Option<Self> {
-        let Message { row, steps, content } = admin.journal.message(id)?;
+        let Message { row, steps, content, version } = admin.journal.message(id)?;
         let exchange = content.exchange.as_deref();
         let event = exchange.and_then(|exchange| KeptEvent::parse(exchange.event.as_deref()?));
         let stored = content.envelope.as_deref().and_then(|body| admin.journal.stored_envelope(body));
@@ -101,6 +103,7 @@ impl MessageView {
             rejection: refused.and_then(|exchange| serde_json::from_slice(&exchange.answer).ok()),
             findings: findings.unwrap_or_default(),
             is_incomplete: content.is_incomplete,
+            version,
             row,
         })
     }

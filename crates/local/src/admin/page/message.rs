@@ -30,7 +30,7 @@ pub(in crate::admin) fn message(console: &Console, view: &MessageView, lines: &[
     let faults = faults(view.rejection.as_ref());
     let main = html! {
         p { a #back href="/messages" { "All messages" } }
-        div #live data-live="messages" data-only=(view.row.id) {
+        div #live data-live="messages" data-only=(view.row.id) data-version=(view.version) {
             h1 { (name) " " (state(view.row.state)) }
             dl.facts {
                 dt { "Id" } dd { code { (view.row.id) } }
@@ -102,8 +102,8 @@ fn faults(rejection: Option<&Value>) -> Vec<Fault> {
         .collect()
 }
 
-/// Shows the steps, with the durations that the functions logged: the broker's in the line of the request, the handler's
-/// in the line of each delivery.
+/// Shows the steps, with the durations that the functions logged: the broker's in the line of the request, the
+/// handler's in the line of each delivery.
 fn timeline(view: &MessageView, lines: &[FunctionLine]) -> Markup {
     let stored_ms = lines.iter().find_map(|line| number(&line.text, "enqueue_ms"));
     let mut handled_ms = lines.iter().filter_map(|line| number(&line.text, "handler_ms"));
