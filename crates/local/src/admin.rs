@@ -1,4 +1,5 @@
-//! The admin port: health, message logs, queue counts, metrics. Read-only, in JSON except for the metrics.
+//! The admin port: health, message logs, queue counts, metrics, and [actions](crate::actions). JSON, except for the
+//! metrics.
 //!
 //! `GET /healthz` is 200 once every function has started, else 503 with the reasons. `GET /messages/{id}` is the log of
 //! a message, `GET /messages` the latest messages, `GET /queues` the counts of every queue, dead-letter queues
@@ -6,7 +7,7 @@
 //! A request with the `Host` of a development issuer gets its documents, such as its key set.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -19,13 +20,12 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, Uri, header};
 use serde_json::{Value, json};
-use sluicegate_lambda_emulator::SqsClient;
 use tokio::net::TcpListener;
 
 use crate::{
+    actions::{self, Actions},
     journal::Journal,
     metrics::{self, Metrics},
-    rabbitmq::QueueCounts,
 };
 
 /// Largest number of messages that `GET /messages` lists.
@@ -48,7 +48,8 @@ impl Health {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(part);
     }
 
-    fn reasons(&self) -> BTreeMap<String, String> {
+    /// Returns the parts that are not running, with the reasons.
+    pub(crate) fn reasons(&self) -> BTreeMap<String, String> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -67,18 +68,10 @@ pub struct PublishedDocument {
 /// The sources of the admin port.
 #[derive(Clone)]
 pub(crate) struct Admin {
-    /// The state of the functions.
-    pub health: Health,
     /// The message logs.
     pub journal: Journal,
-    /// The client of the SQS queues.
-    pub client: SqsClient,
-    /// Name and URL of each SQS queue.
-    pub queues: Vec<(String, String)>,
-    /// The names of the dead-letter queues.
-    pub dead_letter_queues: BTreeSet<String>,
-    /// The queues on RabbitMQ, if it is used.
-    pub rabbitmq: Option<QueueCounts>,
+    /// What the actions act on.
+    pub actions: Actions,
     /// The metrics of the functions.
     pub metrics: Metrics,
     /// The documents of development issuers.
@@ -97,8 +90,10 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin) -> std::io::Resul
         .route("/queues", get(queues))
         .route("/metrics", get(metrics))
         .fallback(async |uri: Uri| problem("not_found", &format!("{} does not exist.", uri.path())))
-        .layer(from_fn_with_state(Arc::clone(&admin.published), published))
-        .with_state(admin);
+        .with_state(admin.clone())
+        .merge(actions::listings(admin.actions.clone()))
+        .merge(actions::actions(admin.actions.clone()))
+        .layer(from_fn_with_state(Arc::clone(&admin.published), published));
     axum::serve(listener, app).await
 }
 
@@ -116,7 +111,7 @@ async fn published(State(documents): State<Arc<[PublishedDocument]>>, request: R
 }
 
 async fn healthz(State(admin): State<Admin>) -> Response {
-    let reasons = admin.health.reasons();
+    let reasons = admin.actions.health.reasons();
     match reasons.is_empty() {
         true => answer(StatusCode::OK, "application/json", &json!({ "status": "ok" })),
         false => {
@@ -138,38 +133,16 @@ async fn message(State(admin): State<Admin>, Path(id): Path<String>) -> Response
 }
 
 async fn queues(State(admin): State<Admin>) -> Response {
-    answer(StatusCode::OK, "application/json", &json!({ "queues": counts(&admin).await }))
+    answer(
+        StatusCode::OK,
+        "application/json",
+        &json!({ "queues": admin.actions.history.with_latest(admin.actions.queues.counts().await) }),
+    )
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
-    let page = admin.metrics.page(&counts(&admin).await);
+    let page = admin.metrics.page(&admin.actions.queues.counts().await);
     ([(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE))], page).into_response()
-}
-
-async fn counts(admin: &Admin) -> Vec<Value> {
-    let mut queues = Vec::new();
-    for (name, url) in &admin.queues {
-        let input = json!({ "QueueUrl": url, "AttributeNames": ["All"] });
-        let entry = match admin.client.call("GetQueueAttributes", input).await {
-            Ok(answer) => {
-                let count = |attribute: &str| -> Option<u64> { answer["Attributes"][attribute].as_str()?.parse().ok() };
-                json!({
-                    "name": name,
-                    "url": url,
-                    "dead_letters": admin.dead_letter_queues.contains(name),
-                    "visible": count("ApproximateNumberOfMessages"),
-                    "in_flight": count("ApproximateNumberOfMessagesNotVisible"),
-                    "delayed": count("ApproximateNumberOfMessagesDelayed"),
-                })
-            }
-            Err(error) => json!({ "name": name, "url": url, "error": error.to_string() }),
-        };
-        queues.push(entry);
-    }
-    if let Some(rabbitmq) = &admin.rabbitmq {
-        queues.extend(rabbitmq.read().await);
-    }
-    queues
 }
 
 /// Returns a 404 as an RFC 9457 problem.

@@ -331,9 +331,14 @@ impl Journal {
     }
 }
 
+/// Writes a time as in the logs.
+pub(crate) fn time_text(at: OffsetDateTime) -> String {
+    at.format(&Iso8601::<AT>).unwrap_or_default()
+}
+
 fn step_json(at: OffsetDateTime, step: &MessageStep) -> Value {
     let mut value = serde_json::to_value(step).unwrap_or_default();
-    value["at"] = at.format(&Iso8601::<AT>).unwrap_or_default().into();
+    value["at"] = time_text(at).into();
     value
 }
 

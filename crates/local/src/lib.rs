@@ -52,14 +52,22 @@
 //! - With [`Options::watch`] a change of the sources rebuilds and restarts the functions; after a failed build the old
 //!   ones keep running.
 
+mod actions;
+mod activity;
 mod admin;
 mod aws;
+mod broker_faults;
 pub mod cargo_build;
+mod dead_letters;
 mod dynamodb;
 mod gateway;
 mod journal;
+mod mappings;
 mod metrics;
+mod queue_history;
+mod queues;
 mod rabbitmq;
+mod running_functions;
 mod s3;
 pub mod secrets;
 mod sources;

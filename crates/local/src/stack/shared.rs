@@ -1,6 +1,6 @@
 //! The parts that the servers, functions and mappings of a stack share, and the servers that use them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -12,13 +12,20 @@ use tokio::net::TcpListener;
 
 use super::{error::StackError, options::Options, provision};
 use crate::{
+    actions::Actions,
+    activity::Activity,
     admin::{self, Admin, Health, PublishedDocument},
     aws,
+    broker_faults::BrokerFaults,
     dynamodb::{self, DynamoDb},
     gateway,
     journal::Journal,
+    mappings::Mappings,
     metrics::Metrics,
+    queue_history::QueueHistory,
+    queues::Queues,
     rabbitmq::QueueCounts,
+    running_functions::RunningFunctions,
     s3::S3,
     secrets,
     terminal::Terminal,
@@ -34,6 +41,10 @@ pub(super) struct Shared {
     pub(super) client: SqsClient,
     pub(super) health: Health,
     pub(super) metrics: Metrics,
+    pub(super) mappings: Mappings,
+    pub(super) functions: RunningFunctions,
+    pub(super) faults: BrokerFaults,
+    activity: Activity,
     secrets: Map<String, Value>,
     /// `None` if the template has no table, or the options have an endpoint.
     pub(super) dynamodb: Option<DynamoDb>,
@@ -47,9 +58,13 @@ impl Shared {
     pub(super) fn new(options: &Options, plan: &StackPlan, aws: &str) -> Result<Self, StackError> {
         let terminal = options.terminal.clone();
         let s3 = S3::default();
+        let activity = Activity::default();
         let journal = Journal::new(provision::dead_letter_queues(plan), s3.clone(), {
-            let terminal = terminal.clone();
-            Arc::new(move |id: &str, step: &_| terminal.step(id, step))
+            let (terminal, activity) = (terminal.clone(), activity.clone());
+            Arc::new(move |id: &str, step: &_| {
+                activity.record(id, step, Instant::now());
+                terminal.step(id, step);
+            })
         });
         let client = match &options.endpoint_url {
             Some(url) => SqsClient::Remote(RemoteSqs::new(url, REGION)?),
@@ -68,6 +83,10 @@ impl Shared {
             client,
             health: Health::default(),
             metrics: Metrics::default(),
+            mappings: Mappings::default(),
+            functions: RunningFunctions::default(),
+            faults: BrokerFaults::default(),
+            activity,
             secrets: options.secrets.clone(),
             dynamodb,
             s3,
@@ -89,6 +108,7 @@ impl Shared {
 
     /// Marks every part that has not started as not running.
     pub(super) fn mark_down(&self, plan: &StackPlan, has_broker: bool) {
+        self.functions.expect(plan.functions.iter().map(|function| function.name.as_str()));
         for function in &plan.functions {
             self.health.down(&function.name, "being built");
         }
@@ -107,19 +127,30 @@ impl Shared {
         &self,
         listener: TcpListener,
         plan: &StackPlan,
+        aws: &str,
         rabbitmq: Option<QueueCounts>,
     ) -> impl Future<Output = ()> + Send + 'static {
+        let sqs = plan.queues.iter().map(|queue| (queue.name.clone(), queue.url.clone())).collect();
+        let dead_letter_queues = provision::dead_letter_queues(plan);
+        let queues = Queues::new(self.client.clone(), aws, sqs, dead_letter_queues, rabbitmq);
+        let history = QueueHistory::new(queues.clone(), self.activity.clone());
         let admin = Admin {
-            health: self.health.clone(),
             journal: self.journal.clone(),
-            client: self.client.clone(),
-            queues: plan.queues.iter().map(|queue| (queue.name.clone(), queue.url.clone())).collect(),
-            dead_letter_queues: provision::dead_letter_queues(plan),
-            rabbitmq,
+            actions: Actions {
+                queues,
+                history: history.clone(),
+                mappings: self.mappings.clone(),
+                functions: self.functions.clone(),
+                health: self.health.clone(),
+                faults: self.faults.clone(),
+            },
             metrics: self.metrics.clone(),
             published: self.published.clone().into(),
         };
-        serve("admin", self.terminal.clone(), admin::serve(listener, admin))
+        let server = serve("admin", self.terminal.clone(), admin::serve(listener, admin));
+        async move {
+            tokio::select! { () = server => {}, () = history.sample() => {} }
+        }
     }
 
     /// Returns the server of the AWS port, if SQS is emulated.
@@ -130,7 +161,14 @@ impl Shared {
     ) -> Option<impl Future<Output = ()> + Send + 'static> {
         let (Some(listener), SqsClient::Emulated(sqs)) = (listener, &self.client) else { return None };
         let secrets = secrets::lookup(&plan.secrets, &self.secrets);
-        let server = aws::serve(listener, sqs.clone(), secrets, self.dynamodb.clone(), self.s3.clone());
+        let server = aws::serve_with_faults(
+            listener,
+            sqs.clone(),
+            secrets,
+            self.dynamodb.clone(),
+            self.s3.clone(),
+            self.faults.clone(),
+        );
         Some(serve("aws", self.terminal.clone(), server))
     }
 
