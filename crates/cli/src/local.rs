@@ -11,10 +11,10 @@ use std::{
 
 use clap::Args;
 use sluicegate_contract::Contract;
-use sluicegate_local::{BrokerChoice, Options, Stack, Terminal, cargo_build::CommandPackage, secrets};
+use sluicegate_local::{BrokerChoice, ContractFacts, Options, Stack, Terminal, cargo_build::CommandPackage, secrets};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{development, fail, input, paths};
+use crate::{development, fail, input, local_project::LocalProject, paths};
 
 /// The feature of this crate that connects to RabbitMQ, as cargo accepts it for this crate and for a dependent package.
 pub(crate) const RABBITMQ_FEATURE: &str = concat!(env!("CARGO_PKG_NAME"), "/rabbitmq");
@@ -134,8 +134,10 @@ fn options(arguments: Arguments, contract: Option<&Contract>) -> Options {
     let print = |line: &str| drop(writeln!(std::io::stdout().lock(), "{line}"));
     let environment =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let template = paths::or_default(arguments.template.as_ref(), paths::TEMPLATE);
+    let project = LocalProject::new(&template);
     Options {
-        template: paths::or_default(arguments.template.as_ref(), paths::TEMPLATE),
+        template,
         port: arguments.port,
         admin_port: arguments.admin_port,
         aws_port: arguments.aws_port,
@@ -155,6 +157,7 @@ fn options(arguments: Arguments, contract: Option<&Contract>) -> Options {
         secrets: contract.map(development::lists).unwrap_or_default(),
         published: contract.map(development::tokens::documents).unwrap_or_default(),
         verify_token: Some(Arc::new(development::tokens::accepted_claims)),
+        contract: ContractFacts { project: Some(Arc::new(project)), ..ContractFacts::default() },
         command: command_package(),
         terminal: Terminal::new(Arc::new(print), coloured),
     }

@@ -79,6 +79,7 @@ impl Activity {
             | MessageStep::Expired { .. }
             | MessageStep::Purged { .. } => drop(self.state().leave(id)),
             MessageStep::Repeated
+            | MessageStep::Refused { .. }
             | MessageStep::Delivered { .. }
             | MessageStep::Retrying { .. }
             | MessageStep::Returned { .. } => {}

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 use sqs_emulator::Sqs;
 
@@ -24,7 +24,7 @@ use sqs_emulator::Sqs;
 pub(crate) const DELAY_MS_MAX: u64 = 60_000;
 
 /// A fault of SQS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "fault", rename_all = "kebab-case")]
 pub(crate) enum SqsFault {
     /// Every answer is late.
@@ -69,6 +69,11 @@ impl BrokerFaults {
     #[cfg(feature = "rabbitmq")]
     pub(crate) fn set_node(&self, freeze: FreezeNode) {
         *self.inner.node.lock().unwrap_or_else(PoisonError::into_inner) = Some(freeze);
+    }
+
+    /// Returns whether there is a private RabbitMQ node.
+    pub(crate) fn has_node(&self) -> bool {
+        self.inner.node.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Stops or resumes the process of the private RabbitMQ node; returns false if there is none.

@@ -79,10 +79,12 @@ impl RunningFunctions {
     /// Returns a function with its log; `None` if there is no such function.
     pub(crate) fn show(&self, name: &str, reasons: &BTreeMap<String, String>) -> Option<Value> {
         let all = self.all();
-        let running = all.get(name)?;
-        let mut shown = running.describe(name, reasons);
-        shown["log"] = running.log.iter().map(|(at, line)| json!({ "at": time_text(*at), "line": line })).collect();
-        Some(shown)
+        Some(all.get(name)?.describe_with_log(name, reasons))
+    }
+
+    /// Returns the functions with their logs.
+    pub(crate) fn list_with_logs(&self, reasons: &BTreeMap<String, String>) -> Vec<Value> {
+        self.all().iter().map(|(name, running)| running.describe_with_log(name, reasons)).collect()
     }
 
     fn change(&self, name: &str, change: impl FnOnce(&mut RunningFunction)) {
@@ -97,6 +99,12 @@ impl RunningFunctions {
 }
 
 impl RunningFunction {
+    fn describe_with_log(&self, name: &str, reasons: &BTreeMap<String, String>) -> Value {
+        let mut shown = self.describe(name, reasons);
+        shown["log"] = self.log.iter().map(|(at, line)| json!({ "at": time_text(*at), "line": line })).collect();
+        shown
+    }
+
     fn describe(&self, name: &str, reasons: &BTreeMap<String, String>) -> Value {
         let mut shown = json!({
             "name": name,

@@ -93,7 +93,7 @@ impl Stack {
             let plan = planning::with_queues(&options, &text, settings, &plan, &shared.client).await?;
             shared.create_tables(&plan, options.endpoint_url.as_deref()).await?;
             shared.create_buckets(&plan, options.endpoint_url.as_deref()).await?;
-            tasks.spawn(shared.admin(ports.admin, &plan, &ports.addresses.aws, counts));
+            tasks.spawn(shared.admin(ports.admin, &plan, &ports.addresses, counts));
             shared.aws(ports.aws, &plan).into_iter().for_each(|server| drop(tasks.spawn(server)));
             let rabbitmq = match broker {
                 Some(broker) => {

@@ -88,7 +88,8 @@ impl Terminal {
             MessageStep::Retrying { .. } | MessageStep::Returned { .. } | MessageStep::FilteredOut { .. } => {
                 Colour::Yellow
             }
-            MessageStep::DeadLettered { .. }
+            MessageStep::Refused { .. }
+            | MessageStep::DeadLettered { .. }
             | MessageStep::Dropped { .. }
             | MessageStep::Expired { .. }
             | MessageStep::Purged { .. } => Colour::Red,

@@ -10,18 +10,19 @@ use sluicegate_sam::{REGION, StackPlan};
 use sqs_emulator::{Clock, Sqs, SqsConfig};
 use tokio::net::TcpListener;
 
-use super::{error::StackError, options::Options, provision};
+use super::{Addresses, error::StackError, options::Options, provision};
 use crate::{
-    actions::Actions,
     activity::Activity,
-    admin::{self, Admin, Health, PublishedDocument},
+    admin::{self, Actions, Admin, Health, PublishedDocument},
     aws,
     broker_faults::BrokerFaults,
+    contract_facts::ContractFacts,
     dynamodb::{self, DynamoDb},
     gateway,
     journal::Journal,
     mappings::Mappings,
     metrics::Metrics,
+    project::{ApiClient, WatchedProject},
     queue_history::QueueHistory,
     queues::Queues,
     rabbitmq::QueueCounts,
@@ -50,6 +51,8 @@ pub(super) struct Shared {
     pub(super) dynamodb: Option<DynamoDb>,
     s3: S3,
     published: Vec<PublishedDocument>,
+    contract: ContractFacts,
+    project: Option<WatchedProject>,
 }
 
 impl Shared {
@@ -91,6 +94,8 @@ impl Shared {
             dynamodb,
             s3,
             published: options.published.clone(),
+            contract: options.contract.clone(),
+            project: options.contract.project.clone().map(|project| WatchedProject::new(project, &options.template)),
         })
     }
 
@@ -127,14 +132,15 @@ impl Shared {
         &self,
         listener: TcpListener,
         plan: &StackPlan,
-        aws: &str,
+        addresses: &Addresses,
         rabbitmq: Option<QueueCounts>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let sqs = plan.queues.iter().map(|queue| (queue.name.clone(), queue.url.clone())).collect();
         let dead_letter_queues = provision::dead_letter_queues(plan);
-        let queues = Queues::new(self.client.clone(), aws, sqs, dead_letter_queues, rabbitmq);
+        let queues = Queues::new(self.client.clone(), &addresses.aws, sqs, dead_letter_queues, rabbitmq);
         let history = QueueHistory::new(queues.clone(), self.activity.clone());
         let admin = Admin {
+            health: self.health.clone(),
             journal: self.journal.clone(),
             actions: Actions {
                 queues,
@@ -143,9 +149,12 @@ impl Shared {
                 functions: self.functions.clone(),
                 health: self.health.clone(),
                 faults: self.faults.clone(),
+                api: ApiClient::new(&addresses.gateway),
+                project: self.project.clone(),
             },
             metrics: self.metrics.clone(),
             published: self.published.clone().into(),
+            contract: self.contract.clone(),
         };
         let server = serve("admin", self.terminal.clone(), admin::serve(listener, admin));
         async move {
@@ -178,9 +187,10 @@ impl Shared {
         struct Accepted {
             id: String,
         }
-        let terminal = self.terminal.clone();
+        let (terminal, journal) = (self.terminal.clone(), self.journal.clone());
         Arc::new(move |exchange| {
             terminal.request(exchange);
+            journal.exchanged(exchange);
             if exchange.status == StatusCode::ACCEPTED
                 && let Ok(Accepted { id }) = serde_json::from_slice(exchange.body)
             {

@@ -1,19 +1,12 @@
-//! Functions: list, show, freeze, thaw.
+//! Functions: show, freeze, thaw.
 
-use axum::{
-    extract::{Path, State},
-    response::Response,
-};
-use serde_json::{Value, json};
+use axum::extract::{Path, State};
+use serde_json::Value;
 
 use super::{
     Actions,
     answer::{Answered, Problem, done},
 };
-
-pub(super) async fn list(State(actions): State<Actions>) -> Response {
-    done(json!({ "functions": actions.functions.list(&actions.health.reasons()) }))
-}
 
 pub(super) async fn show(State(actions): State<Actions>, Path(name): Path<String>) -> Answered {
     known(actions.functions.show(&name, &actions.health.reasons()))

@@ -6,31 +6,31 @@ use serde::Deserialize;
 
 use super::{
     Actions,
-    answer::{Answered, Problem, done, input},
+    answer::{Answered, Problem, done, input, number},
 };
 use crate::broker_faults::{DELAY_MS_MAX, SqsFault};
+
+/// The body that sets or ends the fault of SQS.
+#[derive(Deserialize)]
+#[serde(tag = "fault", rename_all = "kebab-case")]
+enum SqsInput {
+    None,
+    Slow {
+        #[serde(deserialize_with = "number")]
+        delay_ms: u64,
+    },
+    Unavailable,
+    Disconnect,
+    LostAnswer,
+}
 
 /// The body that sets or ends the fault of a private RabbitMQ node.
 #[derive(Deserialize)]
 #[serde(tag = "fault", rename_all = "kebab-case")]
-enum RabbitmqFault {
+enum RabbitmqInput {
+    None,
     /// Its process is stopped.
     Frozen,
-    None,
-}
-
-/// The body that sets or ends the fault of SQS.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum SqsInput {
-    Fault(SqsFault),
-    None(NoFault),
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "fault", rename_all = "kebab-case")]
-enum NoFault {
-    None,
 }
 
 pub(super) async fn list(State(actions): State<Actions>) -> Response {
@@ -38,14 +38,15 @@ pub(super) async fn list(State(actions): State<Actions>) -> Response {
 }
 
 pub(super) async fn set_sqs(State(actions): State<Actions>, body: Bytes) -> Answered {
-    let expected = "the body is {\"fault\": \"slow\", \"delay_ms\": N}, or {\"fault\": NAME} with unavailable, \
-                    disconnect, lost-answer or none";
-    let fault = match input(&body).map_err(|_| Problem::invalid(expected))? {
-        SqsInput::None(NoFault::None) => None,
-        SqsInput::Fault(SqsFault::Slow { delay_ms }) if delay_ms > DELAY_MS_MAX => {
+    let fault = match input(&body)? {
+        SqsInput::None => None,
+        SqsInput::Slow { delay_ms } if delay_ms > DELAY_MS_MAX => {
             return Err(Problem::invalid(format!("delay_ms is at most {DELAY_MS_MAX}")));
         }
-        SqsInput::Fault(fault) => Some(fault),
+        SqsInput::Slow { delay_ms } => Some(SqsFault::Slow { delay_ms }),
+        SqsInput::Unavailable => Some(SqsFault::Unavailable),
+        SqsInput::Disconnect => Some(SqsFault::Disconnect),
+        SqsInput::LostAnswer => Some(SqsFault::LostAnswer),
     };
     if !actions.queues.is_emulated() {
         let detail = "SQS is at the endpoint of --endpoint-url: only the built-in SQS has faults.";
@@ -56,9 +57,8 @@ pub(super) async fn set_sqs(State(actions): State<Actions>, body: Bytes) -> Answ
 }
 
 pub(super) async fn set_rabbitmq(State(actions): State<Actions>, body: Bytes) -> Answered {
-    let expected = "the body is {\"fault\": \"frozen\"} or {\"fault\": \"none\"}";
-    let fault = input(&body).map_err(|_| Problem::invalid(expected))?;
-    if !actions.faults.freeze_node(matches!(fault, RabbitmqFault::Frozen)) {
+    let fault = input(&body)?;
+    if !actions.faults.freeze_node(matches!(fault, RabbitmqInput::Frozen)) {
         let detail = "No private RabbitMQ node is running: start the stack with --rabbitmq.";
         return Err(Problem::conflict("broker_not_private", detail));
     }

@@ -1,9 +1,9 @@
 //! The actions over HTTP, on emulated queues with their AWS port, a mapping and a function that is a closure.
 
-use std::{future::ready, sync::Arc, time::Duration};
+use std::{future::ready, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -19,7 +19,14 @@ use tokio::{
 };
 
 use super::*;
-use crate::{activity::Activity, aws, mappings::RunningMapping, s3::S3};
+use crate::{
+    activity::Activity,
+    aws,
+    gateway::HttpExchange,
+    mappings::RunningMapping,
+    project::{ApiRequest, Project},
+    s3::S3,
+};
 
 /// Longest wait for something that must happen.
 const TIME_MAX: Duration = Duration::from_secs(30);
@@ -47,13 +54,42 @@ struct Fixture {
     queues: Queues,
     history: QueueHistory,
     events: UnboundedReceiver<Value>,
+    journal: Journal,
+    /// The requests that the API received.
+    at_api: UnboundedReceiver<(http::request::Parts, Bytes)>,
     _servers: JoinSet<()>,
+}
+
+/// A contract with one route, whose signatures are valid once they are made anew.
+struct Contract;
+
+impl Project for Contract {
+    fn describe(&self) -> Value {
+        json!({ "routes": [{ "route": "POST /orders" }] })
+    }
+
+    fn sample(&self, route: &str, _: &str) -> Result<ApiRequest, String> {
+        match route {
+            "POST /orders" => {
+                Ok(ApiRequest { method: "POST".to_owned(), target: "/orders".to_owned(), ..ApiRequest::default() })
+            }
+            _ => Err(format!("{route}: no such route")),
+        }
+    }
+
+    fn renew(&self, mut request: ApiRequest, at_unix_s: i64, _: &str) -> ApiRequest {
+        request.headers.insert("x-signature", HeaderValue::from(at_unix_s));
+        request
+    }
+}
+
+async fn listen() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
 impl Fixture {
     async fn start() -> Self {
-        let [aws, admin] =
-            [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
+        let [aws, admin, api] = [listen().await, listen().await, listen().await];
         let url = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
         let (aws_url, admin_url) = (url(&aws), url(&admin));
         let emulated = Sqs::new(Clock::system(), SqsConfig::default());
@@ -101,17 +137,40 @@ impl Fixture {
             functions,
             health,
             faults: faults.clone(),
+            api: ApiClient::new(&url(&api)),
+            project: Some(WatchedProject::new(Arc::new(Contract), Path::new("template.yaml"))),
         };
+        let (journal, at_api) = (Journal::new([], S3::default(), Arc::new(|_: &str, _: &_| {})), unbounded_channel());
+        let act = actions(all.clone(), journal.clone());
         let mut servers = JoinSet::new();
         servers.spawn(async move {
-            let _ = axum::serve(admin, actions(all.clone()).merge(listings(all))).await;
+            let _ = axum::serve(admin, act.merge(listings(all))).await;
+        });
+        servers.spawn(async move {
+            let answer = async move |request: axum::extract::Request| {
+                let (head, body) = request.into_parts();
+                let _ = at_api.0.send((head, body.collect().await.unwrap().to_bytes()));
+                r#"{"id":"m-9"}"#
+            };
+            let _ = axum::serve(api, Router::new().fallback(answer)).await;
         });
         servers.spawn(async move {
             let none = Arc::new(|_: &str| None);
             let _ = aws::serve_with_faults(aws, emulated, none, None, S3::default(), faults).await;
         });
         let http = Client::builder(TokioExecutor::new()).build_http();
-        Self { http, admin: admin_url, aws: aws_url, sqs, queues, history, events, _servers: servers }
+        Self {
+            http,
+            admin: admin_url,
+            aws: aws_url,
+            sqs,
+            queues,
+            history,
+            events,
+            journal,
+            at_api: at_api.1,
+            _servers: servers,
+        }
     }
 
     /// Returns status and JSON of the answer.
@@ -293,4 +352,61 @@ async fn a_function_that_is_not_running_cannot_be_frozen() {
     let (status, unknown) = stack.post("/functions/consumer/freeze", Value::Null).await;
     assert_eq!((status, &unknown["code"]), (404, &json!("function_unknown")));
     assert_eq!(stack.get("/functions").await, json!({ "functions": [] }));
+}
+
+#[tokio::test]
+async fn a_kept_request_is_sent_again_with_a_new_signature() {
+    let mut stack = Fixture::start().await;
+    let event = json!({ "rawQueryString": "a=1", "isBase64Encoded": true, "body": "AP8=", "cookies": ["c=1", "d=2"],
+        "headers": { "host": "api", "content-length": "2", "x-forwarded-for": "127.0.0.1", "x-api-key": "k" } });
+    stack.journal.exchanged(&HttpExchange {
+        method: &Method::PUT,
+        path: "/orders",
+        status: StatusCode::UNAUTHORIZED,
+        body: &Bytes::from(r#"{"code":"unauthenticated"}"#),
+        at: time::macros::datetime!(2026-11-21 01:02:03 UTC),
+        took: Duration::ZERO,
+        request_id: "r-1",
+        event: &Bytes::from(event.to_string()),
+    });
+    let sent = json!({ "status": 200, "message": "m-9", "answer": { "id": "m-9" } });
+    assert_eq!(stack.post("/messages/r-1/replay", Value::Null).await, (200, sent));
+    let (head, body) = stack.at_api.recv().await.unwrap();
+    assert_eq!((head.method, head.uri.to_string().as_str(), &body[..]), (Method::PUT, "/orders?a=1", &[0, 255][..]));
+    let header = |name: &str| head.headers.get(name).map(|value| value.to_str().unwrap());
+    assert_eq!((header("x-api-key"), header("cookie")), (Some("k"), Some("c=1; d=2")));
+    assert_eq!((header("x-forwarded-for"), header("x-signature")), (None, Some("1795222923")));
+    let (status, unknown) = stack.post("/messages/r-2/replay", Value::Null).await;
+    assert_eq!((status, &unknown["code"]), (404, &json!("message_unknown")));
+}
+
+#[tokio::test]
+async fn a_sample_of_a_route_is_sent() {
+    let mut stack = Fixture::start().await;
+    let (status, sent) = stack.post("/samples", json!({ "route": "POST /orders" })).await;
+    assert_eq!((status, &sent["message"]), (200, &json!("m-9")));
+    assert_eq!(stack.at_api.recv().await.unwrap().0.uri.path(), "/orders");
+    let (status, unknown) = stack.post("/samples", json!({ "route": "GET /" })).await;
+    assert_eq!((status, &unknown["detail"]), (422, &json!("GET /: no such route")));
+}
+
+#[tokio::test]
+async fn a_button_of_a_page_gets_what_the_page_does_next() {
+    let stack = Fixture::start().await;
+    let press = async |path: &str, form: &str| {
+        let request = Request::post(format!("{}{path}", stack.admin)).header("hx-request", "true");
+        let answer = stack.http.request(request.body(form.to_owned().into()).unwrap()).await.unwrap();
+        let (head, body) = answer.into_parts();
+        let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        let header = |name: &str| head.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        (head.status.as_u16(), header("hx-refresh"), header("hx-redirect"), body)
+    };
+    let none = String::new();
+    let (status, refresh, redirect, body) = press("/faults/sqs", "fault=slow&delay_ms=5").await;
+    assert_eq!((status, refresh.as_deref(), redirect, &body), (200, Some("true"), None, &none));
+    assert_eq!(stack.get("/faults").await["sqs"]["delay_ms"], 5);
+    let (status, refresh, redirect, body) = press("/samples", "route=POST+%2Forders").await;
+    assert_eq!((status, refresh, redirect.as_deref(), &body), (200, None, Some("/messages/m%2D9"), &none));
+    let (status, _, _, body) = press("/queues/a/purge", "confirm=%3Cb%3E").await;
+    assert!(status == 422 && body.starts_with("<p class=\"bad\" role=\"alert\">this deletes"), "{body}");
 }
