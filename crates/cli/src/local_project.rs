@@ -36,7 +36,9 @@ pub(crate) struct LocalProject {
 impl LocalProject {
     pub(crate) fn new(template: &Path) -> Self {
         let public_url = std::env::var("PUBLIC_URL").ok().filter(|url| !url.is_empty());
-        Self { template: template.to_owned(), contract: template.with_file_name(paths::CONTRACT), public_url }
+        let beside = template.with_file_name(paths::CONTRACT);
+        let contract = if beside.is_file() { beside } else { paths::or_default(None, paths::CONTRACT) };
+        Self { template: template.to_owned(), contract, public_url }
     }
 
     fn document(&self) -> Result<Document, String> {
