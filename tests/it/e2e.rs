@@ -5,6 +5,7 @@ mod admission;
 mod cloud_events;
 mod commands;
 mod console;
+mod console_actions;
 mod copies;
 mod kills;
 mod large_payloads;

@@ -33,7 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("examples/inventory/functions/ingress", &["contract", "ingress"]),
     ("sqs-emulator", &[]),
     ("lambda-emulator", &["sqs-emulator", "topology"]),
-    ("local", &["lambda-emulator", "queue", "sam", "sqs-emulator", "topology"]),
+    ("local", &["dlq", "lambda-emulator", "queue", "sam", "sqs-emulator", "topology"]),
     ("sam", &["yaml"]),
     // Depends on batch and ingress only for their features, so that their dependencies are compiled once.
     (

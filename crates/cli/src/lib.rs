@@ -42,6 +42,7 @@ mod edit;
 mod error;
 mod input;
 mod local;
+mod local_project;
 mod new;
 mod output;
 mod paths;

@@ -13,10 +13,10 @@ use std::{
 
 use clap::Args;
 use sluicegate_contract::Contract;
-use sluicegate_local::{BrokerChoice, Options, Stack, Terminal, cargo_build::CommandPackage, secrets};
+use sluicegate_local::{BrokerChoice, ContractFacts, Options, Stack, Terminal, cargo_build::CommandPackage, secrets};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{console, development, fail, input, paths};
+use crate::{console, development, fail, input, local_project::LocalProject, paths};
 use screen::Screen;
 
 /// The feature of this crate that connects to RabbitMQ, as cargo accepts it for this crate and for a dependent package.
@@ -186,8 +186,10 @@ fn look(is_terminal: bool, term: &str, no_color: &str) -> (bool, bool) {
 fn options(arguments: Arguments, contract: Option<&Contract>, terminal: &Terminal) -> Options {
     let environment =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let template = paths::or_default(arguments.template.as_ref(), paths::TEMPLATE);
+    let project = LocalProject::new(&template);
     Options {
-        template: paths::or_default(arguments.template.as_ref(), paths::TEMPLATE),
+        template,
         port: arguments.port,
         admin_port: arguments.admin_port,
         aws_port: arguments.aws_port,
@@ -207,7 +209,7 @@ fn options(arguments: Arguments, contract: Option<&Contract>, terminal: &Termina
         secrets: contract.map(development::lists).unwrap_or_default(),
         published: contract.map(development::tokens::documents).unwrap_or_default(),
         verify_token: Some(Arc::new(development::tokens::accepted_claims)),
-        contract: console::facts(contract),
+        contract: ContractFacts { project: Some(Arc::new(project)), ..console::facts(contract) },
         command: command_package(),
         terminal: terminal.clone(),
     }

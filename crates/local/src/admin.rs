@@ -4,6 +4,7 @@
 //! `openapi.yaml` describes, and [`page`] the pages. `GET /events` streams changes. [`security`] refuses requests of
 //! other sites. A request with the `Host` of a development issuer gets its documents, such as its key set.
 
+mod actions;
 mod api;
 mod assets;
 mod events;
@@ -17,17 +18,13 @@ mod security;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use axum::{Router, middleware::from_fn_with_state, routing::get};
-use sluicegate_lambda_emulator::SqsClient;
 use tokio::net::TcpListener;
 
-use crate::{
-    contract_facts::ContractFacts, function_lines::FunctionLines, journal::Journal, metrics::Metrics,
-    rabbitmq::QueueCounts,
-};
-pub(crate) use api::counts;
+use crate::{contract_facts::ContractFacts, function_lines::FunctionLines, journal::Journal, metrics::Metrics};
+pub(crate) use actions::Actions;
 pub(crate) use health::Health;
 pub use published::PublishedDocument;
 use security::Token;
@@ -39,14 +36,8 @@ pub(crate) struct Admin {
     pub health: Health,
     /// The message logs.
     pub journal: Journal,
-    /// The client of the SQS queues.
-    pub client: SqsClient,
-    /// Name and URL of each SQS queue.
-    pub queues: Vec<(String, String)>,
-    /// The names of the dead-letter queues.
-    pub dead_letter_queues: BTreeSet<String>,
-    /// The queues on RabbitMQ, if it is used.
-    pub rabbitmq: Option<QueueCounts>,
+    /// What the actions act on.
+    pub actions: Actions,
     /// The metrics of the functions.
     pub metrics: Metrics,
     /// The latest lines of the functions' logs.
@@ -74,6 +65,8 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin) -> std::io::Resul
 
 fn router(admin: Admin, token: Token) -> Router {
     let published = Arc::clone(&admin.published);
+    let act = actions::actions(admin.actions.clone(), admin.journal.clone());
+    let listings = actions::listings(admin.actions.clone());
     Router::new()
         .route("/", get(page::home))
         .route("/healthz", get(api::healthz))
@@ -83,12 +76,16 @@ fn router(admin: Admin, token: Token) -> Router {
         .route("/messages/{id}/payload", get(api::payload))
         .route("/events", get(events::events))
         .route("/queues", get(api::queues))
+        .route("/functions", get(api::functions))
+        .route("/contract", get(api::contract))
         .route("/metrics", get(api::metrics))
         .route("/token", get(api::token))
         .route("/openapi.yaml", get(assets::openapi))
         .route("/assets/{name}", get(assets::asset))
         .fallback(problem::not_found)
         .with_state(Console { admin, token: token.clone() })
+        .merge(listings)
+        .merge(act)
         .layer(from_fn_with_state(token, security::check))
         .layer(from_fn_with_state(published, published::answer))
 }

@@ -4,6 +4,8 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use http::{HeaderMap, StatusCode};
 
+use crate::project::Project;
+
 /// Parts of the names of headers and parameters whose values are credentials, whatever the contract says. A name too
 /// many hides a harmless value.
 const CREDENTIAL_NAMES: [&str; 7] = ["api-key", "authorization", "cookie", "credential", "password", "secret", "token"];
@@ -82,6 +84,8 @@ pub struct ContractFacts {
     pub credentials: Credentials,
     /// The explanation of a refusal, beyond its answer.
     pub explain: Option<Explainer>,
+    /// The contract and the template as they are now.
+    pub project: Option<Arc<dyn Project>>,
 }
 
 impl fmt::Debug for ContractFacts {

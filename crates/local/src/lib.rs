@@ -53,16 +53,24 @@
 //! - With [`Options::watch`] a change of the sources rebuilds and restarts the functions; after a failed build the old
 //!   ones keep running.
 
+mod activity;
 mod admin;
 mod aws;
+mod broker_faults;
 pub mod cargo_build;
 mod contract_facts;
+mod dead_letters;
 mod dynamodb;
 mod function_lines;
 mod gateway;
 mod journal;
+mod mappings;
 mod metrics;
+mod project;
+mod queue_history;
+mod queues;
 mod rabbitmq;
+mod running_functions;
 mod s3;
 pub mod secrets;
 mod sources;
@@ -75,6 +83,7 @@ pub use contract_facts::{ContractFacts, Credentials, Explainer, Finding, Refused
 pub use dynamodb::DynamoDb;
 pub use gateway::{HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience, TokenVerifier};
 pub use metrics::Metrics;
+pub use project::{ApiRequest, Project};
 pub use rabbitmq::{BrokerChoice, BrokerError, TOPOLOGY_FILE, TopologyError, read_topology};
 #[cfg(feature = "rabbitmq")]
 pub use rabbitmq::{NodeError, RabbitmqNode};

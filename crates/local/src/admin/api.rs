@@ -10,9 +10,9 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Admin, Console, message::MessageView, page, problem::problem};
+use super::{Console, message::MessageView, page, problem::problem};
 use crate::{
     journal::{Filter, time_text},
     metrics,
@@ -80,45 +80,43 @@ pub(super) async fn payload(State(console): State<Console>, Path(id): Path<Strin
     (headers, payload.content).into_response()
 }
 
-pub(super) async fn queues(State(console): State<Console>) -> Response {
-    answer(StatusCode::OK, &json!({ "queues": counts(&console.admin).await }))
+pub(super) async fn queues(State(console): State<Console>, headers: HeaderMap) -> Response {
+    let actions = &console.admin.actions;
+    let queues = actions.history.with_latest(actions.queues.counts().await);
+    match wants_page(&headers) {
+        true => page::queues(&console, &queues),
+        false => answer(StatusCode::OK, &json!({ "queues": queues })),
+    }
+}
+
+pub(super) async fn functions(State(console): State<Console>, headers: HeaderMap) -> Response {
+    let (functions, reasons) = (&console.admin.actions.functions, console.admin.health.reasons());
+    match wants_page(&headers) {
+        true => page::functions(&console, &functions.list_with_logs(&reasons)),
+        false => answer(StatusCode::OK, &json!({ "functions": functions.list(&reasons) })),
+    }
+}
+
+pub(super) async fn contract(State(console): State<Console>, headers: HeaderMap) -> Response {
+    let Some(project) = console.admin.actions.project.clone() else {
+        return problem(StatusCode::NOT_FOUND, "contract_unknown", "The stack was started without a contract.");
+    };
+    // Reads files.
+    let contract = tokio::task::spawn_blocking(move || project.describe()).await.unwrap_or_default();
+    match wants_page(&headers) {
+        true => page::contract(&console, &contract),
+        false => answer(StatusCode::OK, &contract),
+    }
 }
 
 pub(super) async fn metrics(State(console): State<Console>) -> Response {
-    let page = console.admin.metrics.page(&counts(&console.admin).await);
+    let page = console.admin.metrics.page(&console.admin.actions.queues.counts().await);
     ([(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE))], page).into_response()
 }
 
 /// Returns the token for requests that change something, as text. Another origin cannot read it.
 pub(super) async fn token(State(console): State<Console>) -> Response {
     console.token.as_str().to_owned().into_response()
-}
-
-/// Returns the counts of all queues.
-pub(crate) async fn counts(admin: &Admin) -> Vec<Value> {
-    let mut queues = Vec::new();
-    for (name, url) in &admin.queues {
-        let input = json!({ "QueueUrl": url, "AttributeNames": ["All"] });
-        let entry = match admin.client.call("GetQueueAttributes", input).await {
-            Ok(answer) => {
-                let count = |attribute: &str| -> Option<u64> { answer["Attributes"][attribute].as_str()?.parse().ok() };
-                json!({
-                    "name": name,
-                    "url": url,
-                    "dead_letters": admin.dead_letter_queues.contains(name),
-                    "visible": count("ApproximateNumberOfMessages"),
-                    "in_flight": count("ApproximateNumberOfMessagesNotVisible"),
-                    "delayed": count("ApproximateNumberOfMessagesDelayed"),
-                })
-            }
-            Err(error) => json!({ "name": name, "url": url, "error": error.to_string() }),
-        };
-        queues.push(entry);
-    }
-    if let Some(rabbitmq) = &admin.rabbitmq {
-        queues.extend(rabbitmq.read().await);
-    }
-    queues
 }
 
 fn unknown() -> Response {

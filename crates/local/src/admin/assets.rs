@@ -1,6 +1,7 @@
 //! The files of the pages, which are part of the command, so that the console works offline.
 //!
-//! htmx is vendored from npm: `htmx.org` 4.0.1, `dist/htmx.min.js`, under the Zero-Clause BSD licence beside it.
+//! htmx is vendored from npm: `htmx.org` 4.0.1, `dist/htmx.min.js`, under the Zero-Clause BSD licence beside it; the
+//! charts are `uplot` 1.6.32, `dist/uPlot.iife.min.js` and `dist/uPlot.min.css`, under the MIT licence beside them.
 
 use axum::{
     extract::Path,
@@ -13,11 +14,14 @@ use super::problem::not_found;
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Name, content type and content.
-const ASSETS: [(&str, &str, &str); 4] = [
+const ASSETS: [(&str, &str, &str); 7] = [
+    ("charts.js", JAVASCRIPT, include_str!("assets/charts.js")),
     ("console.css", "text/css; charset=utf-8", include_str!("assets/console.css")),
     ("console.js", JAVASCRIPT, include_str!("assets/console.js")),
     ("htmx.js", JAVASCRIPT, include_str!("assets/htmx-4.0.1.min.js")),
     ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
+    ("uplot.css", "text/css; charset=utf-8", include_str!("assets/uplot-1.6.32.min.css")),
+    ("uplot.js", JAVASCRIPT, include_str!("assets/uplot-1.6.32.min.js")),
 ];
 
 pub(super) async fn asset(Path(name): Path<String>, uri: Uri) -> Response {

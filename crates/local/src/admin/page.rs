@@ -4,19 +4,27 @@
 //! and takes over the part with the id `live`, if that part names the event in `data-live`. To add a page, add a line
 //! to [`PAGES`], a module with a function that calls [`page`], and a route.
 
+mod contract;
+mod functions;
 mod message;
 mod messages;
+mod queues;
 
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use http::{HeaderValue, header};
 use maud::{DOCTYPE, Markup, html};
+use serde_json::Value;
 
 use super::{Console, security::TOKEN_HEADER};
+pub(super) use contract::contract;
+pub(super) use functions::functions;
 pub(super) use message::message;
 pub(super) use messages::messages;
+pub(super) use queues::queues;
 
 /// The pages, in the order of the navigation: address and title.
-const PAGES: [(&str, &str); 1] = [("/messages", "Messages")];
+const PAGES: [(&str, &str); 4] =
+    [("/messages", "Messages"), ("/queues", "Queues"), ("/functions", "Functions"), ("/contract", "Contract")];
 
 /// The settings of htmx, with which it needs no inline styles. What would need `eval` is not used.
 /// <https://four.htmx.org/reference/config>
@@ -94,7 +102,20 @@ fn time(at: &str) -> Markup {
     html! { time datetime=(at) title=(at) { (at.get(11..23).unwrap_or(at)) } }
 }
 
+/// Where a page shows why an action was not done.
+fn notice() -> Markup {
+    html! { div #notice role="status" {} }
+}
+
+/// Shows a button that calls an action, with a question first if there is one.
+fn button(path: &str, label: &str, vals: Option<&Value>, question: Option<&str>) -> Markup {
+    html! {
+        button type="button" hx-post=(path) hx-target="#notice" hx-swap="innerHTML"
+            hx-vals=[vals] hx-confirm=[question] { (label) }
+    }
+}
+
 /// Returns a text as a segment of a path.
-fn segment(text: &str) -> String {
+pub(super) fn segment(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }

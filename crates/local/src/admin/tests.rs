@@ -18,13 +18,20 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{Admin, Health, router, security::Token};
+use super::{Actions, Admin, Health, router, security::Token};
 use crate::{
+    activity::Activity,
+    broker_faults::BrokerFaults,
     contract_facts::{ContractFacts, Credentials, Finding},
     function_lines::FunctionLines,
     gateway::HttpExchange,
     journal::Journal,
+    mappings::Mappings,
     metrics::Metrics,
+    project::ApiClient,
+    queue_history::QueueHistory,
+    queues::Queues,
+    running_functions::RunningFunctions,
     s3::S3,
 };
 
@@ -44,6 +51,22 @@ impl Drop for Port {
     }
 }
 
+/// Actions of a stack without queues and functions.
+fn no_actions() -> Actions {
+    let client = SqsClient::Emulated(Sqs::new(Clock::system(), SqsConfig::default()));
+    let queues = Queues::new(client, "http://127.0.0.1:1", Vec::new(), BTreeSet::new(), None);
+    Actions {
+        history: QueueHistory::new(queues.clone(), Activity::default()),
+        queues,
+        mappings: Mappings::default(),
+        functions: RunningFunctions::default(),
+        health: Health::default(),
+        faults: BrokerFaults::default(),
+        api: ApiClient::new("http://127.0.0.1:1"),
+        project: None,
+    }
+}
+
 impl Port {
     async fn open() -> Self {
         let journal = Journal::new(["orders-dlq".to_owned()], S3::default(), Arc::new(|_: &str, _: &_| {}));
@@ -56,14 +79,11 @@ impl Port {
         let admin = Admin {
             health: Health::default(),
             journal: journal.clone(),
-            client: SqsClient::Emulated(Sqs::new(Clock::system(), SqsConfig::default())),
-            queues: Vec::new(),
-            dead_letter_queues: BTreeSet::new(),
-            rabbitmq: None,
+            actions: no_actions(),
             metrics: Metrics::default(),
             lines: lines.clone(),
             published: Arc::new([]),
-            contract: ContractFacts { credentials, explain: Some(explain) },
+            contract: ContractFacts { credentials, explain: Some(explain), project: None },
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();

@@ -82,7 +82,7 @@ pub(super) fn of_functions<'a>(
 }
 
 /// Returns the folder that a function is built in.
-fn folder(template: &Path, function: &FunctionPlan) -> PathBuf {
+pub(super) fn folder(template: &Path, function: &FunctionPlan) -> PathBuf {
     let base = template.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // `./.` and `.` are the same folder, so one build.
     base.join(&function.code_uri).components().collect()
@@ -158,15 +158,17 @@ pub(super) async fn start(specs: Vec<FunctionSpec>, shared: &Shared) -> Result<B
     for spec in specs {
         let (terminal, health, metrics) = (shared.terminal.clone(), shared.health.clone(), shared.metrics.clone());
         let lines = shared.lines.clone();
+        let running = shared.functions.clone();
         health.down(&spec.name, "starting");
         starting.spawn(async move {
             let name = spec.name.clone();
             let log = {
-                let (metrics, name) = (metrics.clone(), Arc::from(name.as_str()));
+                let (metrics, running, name) = (metrics.clone(), running.clone(), Arc::from(name.as_str()));
                 Arc::new(move |function: &str, line: &str| match metrics.take(line) {
                     true => {}
                     false => {
                         lines.push(&name, line);
+                        running.line(function, line);
                         terminal.function(function, line);
                     }
                 })
@@ -174,6 +176,7 @@ pub(super) async fn start(specs: Vec<FunctionSpec>, shared: &Shared) -> Result<B
             match Function::start(spec, log).await {
                 Ok(function) => {
                     metrics.function(&name, function.counts());
+                    running.started(&function);
                     health.up(&name);
                     Ok((name, function))
                 }

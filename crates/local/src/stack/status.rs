@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    admin::{self, Admin},
+    admin::Admin,
     terminal::{Rates, Snapshot, Status},
 };
 
@@ -20,7 +20,7 @@ pub(super) async fn show(status: Arc<Status>, admin: Admin) {
     let queues = Mutex::new(Vec::new());
     let count = async {
         loop {
-            let counts = admin::counts(&admin).await;
+            let counts = admin.actions.queues.counts().await;
             *queues.lock().unwrap_or_else(PoisonError::into_inner) = counts;
             tokio::time::sleep(COUNT_INTERVAL).await;
         }

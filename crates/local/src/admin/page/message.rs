@@ -4,7 +4,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::{page, segment, state, time};
+use super::{button, notice, page, segment, state, time};
 use crate::{
     admin::{
         Console,
@@ -30,6 +30,7 @@ pub(in crate::admin) fn message(console: &Console, view: &MessageView, lines: &[
     let faults = faults(view.rejection.as_ref());
     let main = html! {
         p { a #back href="/messages" { "All messages" } }
+        (notice())
         div #live data-live="messages" data-only=(view.row.id) data-version=(view.version) {
             h1 { (name) " " (state(view.row.state)) }
             dl.facts {
@@ -40,6 +41,7 @@ pub(in crate::admin) fn message(console: &Console, view: &MessageView, lines: &[
                     @if let Some(value) = value { dt { (label) } dd { code { (value) } } }
                 }
             }
+            (actions(view))
             @if view.is_incomplete {
                 p.note { "A part of this message was not kept: it is too large, or newer messages needed the memory." }
             }
@@ -75,6 +77,31 @@ pub(in crate::admin) fn message(console: &Console, view: &MessageView, lines: &[
         }
     };
     page(console, "/messages", name, &main)
+}
+
+/// Shows what can be done with a message: its request sent again; as a dead letter, redriven or corrected.
+fn actions(view: &MessageView) -> Markup {
+    let id = segment(&view.row.id);
+    let dead_letter = view.row.queue.as_deref().filter(|_| view.row.state == "dead-lettered").map(segment);
+    html! {
+        section #actions aria-label="Actions" {
+            @if view.request.is_some() { (button(&format!("/messages/{id}/replay"), "Send the request again", None, None)) }
+            @if let Some(queue) = &dead_letter {
+                (button(&format!("/queues/{queue}/dead-letters/{id}/redrive"), "Redrive", None, None))
+                @if let Some(envelope) = &view.envelope {
+                    details #edit {
+                        summary { "Correct and redrive" }
+                        form hx-post={ "/queues/" (queue) "/dead-letters/" (id) "/redrive" } hx-target="#notice"
+                            hx-swap="innerHTML" {
+                            label for="edit-body" { "The envelope, with the payload in it" }
+                            textarea #edit-body name="body" rows="16" spellcheck="false" { (envelope.get()) }
+                            button type="submit" { "Redrive the corrected message" }
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn refusal(view: &MessageView, rejection: &Value) -> Markup {
