@@ -165,6 +165,10 @@ test("axe-core finds nothing on any page, in light and in dark", async () => {
       assert.deepEqual(await browser.accessibilityFindings(page), [], `${path}, ${colorScheme}`);
     }
     assert.deepEqual(page.faults, []);
+    const faint = colorScheme === "light" ? "#ccc" : "#333";
+    await page.evaluate((colour) => (document.querySelector("h1").style.color = colour), faint);
+    const planted = await browser.accessibilityFindings(page);
+    assert.deepEqual(planted.map(({ id }) => id), ["color-contrast"], "a title that is hard to read is found");
     await page.context().close();
   }
 });
