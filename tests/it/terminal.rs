@@ -25,7 +25,7 @@ const FREE_PORTS: [&str; 7] = ["local", "--port", "0", "--admin-port", "0", "--a
 async fn a_terminal_has_a_status_line_until_the_stack_is_terminated() {
     let mut command = cargo();
     command.args(FREE_PORTS).env("TERM", "xterm").env_remove("NO_COLOR").env_remove("FORWARD_URL");
-    let terminal = PseudoTerminal::run(command, 140);
+    let mut terminal = PseudoTerminal::run(command, 140);
     let has_status = |shown: &Shown| shown.last().contains(" requests/s  ") && shown.last().contains("orders");
     let started = |shown: &Shown| shown.contains("Development secrets:") && has_status(shown);
     terminal.until("the stack is ready, with a status line", START_TIME_MAX, started).await;

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
+use crate::support::processes;
+
 /// The height. The banner at the start fits.
 const ROWS: u16 = 60;
 /// The interval at which a condition is checked.
@@ -39,7 +41,7 @@ impl Shown {
 
 /// The program, which ends with this.
 pub(super) struct PseudoTerminal {
-    child: Mutex<Child>,
+    child: Child,
     user: OwnedFd,
     screen: Arc<Mutex<(vt100::Parser, String)>>,
 }
@@ -68,7 +70,7 @@ impl PseudoTerminal {
                 raw.push_str(&String::from_utf8_lossy(&bytes[..length]));
             }
         });
-        Self { child: Mutex::new(child), user, screen }
+        Self { child, user, screen }
     }
 
     /// Changes the width, as a user who drags the window does.
@@ -78,7 +80,7 @@ impl PseudoTerminal {
     }
 
     pub(super) fn id(&self) -> u32 {
-        self.child.lock().expect("no panic").id()
+        self.child.id()
     }
 
     /// Returns the rest of the word that begins with `start`.
@@ -102,10 +104,10 @@ impl PseudoTerminal {
     }
 
     /// Waits for the end; returns the exit code and what is left on the terminal.
-    pub(super) async fn ended(&self, time_max: Duration) -> (Option<i32>, Shown) {
+    pub(super) async fn ended(&mut self, time_max: Duration) -> (Option<i32>, Shown) {
         let started = Instant::now();
         loop {
-            if let Some(status) = self.child.lock().expect("no panic").try_wait().expect("its status") {
+            if let Some(status) = self.child.try_wait().expect("its status") {
                 // Its last bytes may still be read.
                 let shown = self.until("Stopping", time_max, |shown| shown.contains("Stopping")).await;
                 return (status.code(), shown);
@@ -125,10 +127,9 @@ impl PseudoTerminal {
 
 impl Drop for PseudoTerminal {
     fn drop(&mut self) {
-        let mut child = self.child.lock().expect("no panic");
-        if matches!(child.try_wait(), Ok(None)) {
-            crate::support::processes::signal(child.id(), "TERM");
-            let _ = child.wait();
+        if matches!(self.child.try_wait(), Ok(None)) {
+            processes::signal(self.child.id(), "TERM");
+            let _ = self.child.wait();
         }
     }
 }
