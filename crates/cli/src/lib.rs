@@ -33,6 +33,7 @@ mod add;
 #[cfg(feature = "aws")]
 mod aws;
 mod check;
+mod console;
 mod development;
 #[cfg(feature = "aws")]
 mod dlq;

@@ -14,7 +14,7 @@ use sluicegate_contract::Contract;
 use sluicegate_local::{BrokerChoice, ContractFacts, Options, Stack, Terminal, cargo_build::CommandPackage, secrets};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{development, fail, input, local_project::LocalProject, paths};
+use crate::{console, development, fail, input, local_project::LocalProject, paths};
 
 /// The feature of this crate that connects to RabbitMQ, as cargo accepts it for this crate and for a dependent package.
 pub(crate) const RABBITMQ_FEATURE: &str = concat!(env!("CARGO_PKG_NAME"), "/rabbitmq");
@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     /// The API's port; 0 picks a free one, as for the other ports
     #[arg(long, default_value_t = 3000)]
     port: u16,
-    /// Port of /healthz, /messages/{id} and /queues
+    /// Port of the console, /healthz, /messages/{id} and /queues
     #[arg(long, default_value_t = 3001)]
     admin_port: u16,
     /// Port of SQS and Secrets Manager, for the AWS CLI and SDKs
@@ -157,7 +157,7 @@ fn options(arguments: Arguments, contract: Option<&Contract>) -> Options {
         secrets: contract.map(development::lists).unwrap_or_default(),
         published: contract.map(development::tokens::documents).unwrap_or_default(),
         verify_token: Some(Arc::new(development::tokens::accepted_claims)),
-        contract: ContractFacts { project: Some(Arc::new(project)), ..ContractFacts::default() },
+        contract: ContractFacts { project: Some(Arc::new(project)), ..console::facts(contract) },
         command: command_package(),
         terminal: Terminal::new(Arc::new(print), coloured),
     }
@@ -192,7 +192,8 @@ fn print_ready(terminal: &Terminal, stack: &Stack, credentials: &[String], remot
     let (gateway, admin, aws) = (&addresses.gateway, &addresses.admin, &addresses.aws);
     terminal.line(format_args!("\nReady after {:.1} s. Ctrl-C stops everything.\n", took.as_secs_f64()));
     terminal.line(format_args!("  API    {gateway}   {}", stack.routes().join(", ")));
-    terminal.line(format_args!("  admin  {admin}   /healthz, /messages/{{id}}, /messages, /queues, /metrics"));
+    terminal
+        .line(format_args!("  admin  {admin}   the console; /healthz, /messages/{{id}}, /messages, /queues, /metrics"));
     let services = if remote { "used instead of the built-in services" } else { "SQS, Secrets Manager" };
     terminal.line(format_args!("  AWS    {aws}   {services}: aws --endpoint-url {aws} sqs list-queues"));
     if let Some(url) = &addresses.rabbitmq {

@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(again.body, request.body);
         // It stays as it is while it is valid, and if it never was.
         assert_eq!(renewed(&again).headers, again.headers);
-        let changed = ApiRequest { body: b"{}".to_vec(), ..request };
+        let changed = ApiRequest { body: b"{\"changed\":1}".to_vec(), ..request };
         assert_eq!(renewed(&changed).headers, changed.headers);
     }
 }

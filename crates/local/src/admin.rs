@@ -23,7 +23,7 @@ use std::sync::Arc;
 use axum::{Router, middleware::from_fn_with_state, routing::get};
 use tokio::net::TcpListener;
 
-use crate::{contract_facts::ContractFacts, journal::Journal, metrics::Metrics};
+use crate::{contract_facts::ContractFacts, function_lines::FunctionLines, journal::Journal, metrics::Metrics};
 pub(crate) use actions::Actions;
 pub(crate) use health::Health;
 pub use published::PublishedDocument;
@@ -40,6 +40,8 @@ pub(crate) struct Admin {
     pub actions: Actions,
     /// The metrics of the functions.
     pub metrics: Metrics,
+    /// The latest lines of the functions' logs.
+    pub lines: FunctionLines,
     /// The documents of development issuers.
     pub published: Arc<[PublishedDocument]>,
     /// The facts of the contract.
@@ -70,6 +72,7 @@ fn router(admin: Admin, token: Token) -> Router {
         .route("/healthz", get(api::healthz))
         .route("/messages", get(api::messages))
         .route("/messages/{id}", get(api::message))
+        .route("/messages/{id}/logs", get(api::logs))
         .route("/messages/{id}/payload", get(api::payload))
         .route("/events", get(events::events))
         .route("/queues", get(api::queues))

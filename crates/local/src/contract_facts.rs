@@ -2,14 +2,13 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 
 use crate::project::Project;
 
-/// Names of headers that carry a credential by their definition.
-/// <https://www.rfc-editor.org/rfc/rfc9110#section-11>, <https://www.rfc-editor.org/rfc/rfc6265>, and those of AWS.
-const CREDENTIAL_HEADERS: [&str; 5] =
-    ["authorization", "cookie", "proxy-authorization", "x-amz-security-token", "x-api-key"];
+/// Parts of the names of headers and parameters whose values are credentials, whatever the contract says. A name too
+/// many hides a harmless value.
+const CREDENTIAL_NAMES: [&str; 7] = ["api-key", "authorization", "cookie", "credential", "password", "secret", "token"];
 
 /// The value that is shown in place of a credential.
 const REPLACED: &str = "(credential)";
@@ -17,17 +16,16 @@ const REPLACED: &str = "(credential)";
 /// The places of credentials in a request. They are kept in memory and never shown.
 #[derive(Debug, Clone, Default)]
 pub struct Credentials {
-    /// Lower-case names of headers, besides those that are credentials by their definition.
+    /// Lower-case names of headers, besides those that are known by their names.
     pub headers: BTreeSet<String>,
-    /// Names of parameters of the query.
+    /// Names of parameters of the query, besides those that are known by their names.
     pub query: BTreeSet<String>,
 }
 
 impl Credentials {
     /// Returns the value of a header as it may be shown.
     pub(crate) fn header<'a>(&self, name: &str, value: &'a str) -> &'a str {
-        let is_credential = CREDENTIAL_HEADERS.contains(&name) || self.headers.contains(name);
-        if is_credential { REPLACED } else { value }
+        if is_credential(name) || self.headers.contains(name) { REPLACED } else { value }
     }
 
     /// Returns a query as it may be shown.
@@ -35,12 +33,19 @@ impl Credentials {
         let shown = query.split('&').map(|pair| {
             let name = form_urlencoded::parse(pair.as_bytes()).next().map(|(name, _)| name.into_owned());
             match (name, pair.split_once('=')) {
-                (Some(name), Some((written, _))) if self.query.contains(&name) => format!("{written}={REPLACED}"),
+                (Some(name), Some((written, _))) if is_credential(&name) || self.query.contains(&name) => {
+                    format!("{written}={REPLACED}")
+                }
                 _ => pair.to_owned(),
             }
         });
         shown.collect::<Vec<_>>().join("&")
     }
+}
+
+fn is_credential(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    CREDENTIAL_NAMES.iter().any(|part| name.contains(part))
 }
 
 /// A request that was refused, as it arrived.
@@ -56,8 +61,8 @@ pub struct RefusedRequest {
     pub body: Vec<u8>,
     /// The time of arrival, in seconds since 1970.
     pub at_unix_s: i64,
-    /// The code of the refusal.
-    pub code: String,
+    /// The status of the refusal.
+    pub status: StatusCode,
 }
 
 /// A fact that explains a refusal: a name, such as `cause`, and a sentence. It has no secret.
@@ -96,14 +101,21 @@ mod tests {
     #[test]
     fn credentials_are_replaced() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let credentials = Credentials { headers: names(&["x-token"]), query: names(&["key", "a b"]) };
-        for (name, shown) in [("authorization", REPLACED), ("x-token", REPLACED), ("x-tokens", "v"), ("host", "v")] {
+        let credentials = Credentials { headers: names(&["x-partner"]), query: names(&["key", "a b"]) };
+        for (name, shown) in [
+            ("authorization", REPLACED),
+            ("x-hook-secret", REPLACED),
+            ("x-partner", REPLACED),
+            ("x-partners", "v"),
+            ("idempotency-key", "v"),
+        ] {
             assert_eq!(credentials.header(name, "v"), shown, "{name}");
         }
         for (query, shown) in [
             ("", ""),
             ("a=1&key=secret&b", "a=1&key=(credential)&b"),
             ("%6bey=secret", "%6bey=(credential)"),
+            ("hub.verify_token=secret&hub.mode=a", "hub.verify_token=(credential)&hub.mode=a"),
             ("a+b=secret&keys=1&key", "a+b=(credential)&keys=1&key"),
         ] {
             assert_eq!(credentials.query(query), shown);

@@ -60,6 +60,8 @@ pub(crate) struct Message {
     pub steps: Vec<(OffsetDateTime, MessageStep)>,
     /// What is kept of it.
     pub content: Content,
+    /// The version of the journal, for `/events?since=`.
+    pub version: u64,
 }
 
 impl Journal {
@@ -206,7 +208,8 @@ impl Journal {
     pub(crate) fn message(&self, id: &str) -> Option<Message> {
         let state = self.state();
         let log = state.get(id)?;
-        Some(Message { row: Row::of(log), steps: log.steps.clone(), content: log.content.clone() })
+        let (_, _, version) = state.counts();
+        Some(Message { row: Row::of(log), steps: log.steps.clone(), content: log.content.clone(), version })
     }
 
     /// Returns the text of an envelope that is in a bucket and to which the message on the queue points.

@@ -4,9 +4,9 @@
 //! [`Stack`] reads the template, creates the queues, builds and starts the functions, and opens the ports. A gateway
 //! implements API Gateway's HTTP APIs; the queues are [`sqs_emulator`] or a remote endpoint; tables are [`DynamoDb`],
 //! with the feature `dynamodb` (default), or at that endpoint; buckets are [`S3`] or at that endpoint; the functions
-//! and their event source mappings run on [`sluicegate_lambda_emulator`]; an admin port has the console: health, the log
-//! of every message, queue counts and metrics. RabbitMQ is a private node or an existing broker; without the feature `rabbitmq`
-//! (default) neither can be chosen. Every server binds the loopback address only.
+//! and their event source mappings run on [`sluicegate_lambda_emulator`]; an admin port has the console: the log
+//! of every message, health, queue counts and metrics. RabbitMQ is a private node or an existing broker; without the
+//! feature `rabbitmq` (default) neither can be chosen. Every server binds the loopback address only.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), sluicegate_local::StackError> {
@@ -61,6 +61,7 @@ pub mod cargo_build;
 mod contract_facts;
 mod dead_letters;
 mod dynamodb;
+mod function_lines;
 mod gateway;
 mod journal;
 mod mappings;

@@ -110,7 +110,7 @@ impl Terminal {
 }
 
 /// Returns the line without the Lambda runtime's span around an invocation: two ids that are longer than most messages.
-fn without_runtime_span(line: &str) -> (&str, &str) {
+pub(crate) fn without_runtime_span(line: &str) -> (&str, &str) {
     let (start, end) = ("Lambda runtime invoke{", "}: ");
     let found = line.split_once(start).and_then(|(before, rest)| Some((before, rest.split_once(end)?.1)));
     found.unwrap_or((line, ""))

@@ -33,14 +33,17 @@ async fn correct(stack: &Stack) {
     let id = placed(stack, "unwanted", "c-1").await;
     let dead_letters = dead_letter_queue(stack, &id).await;
     let queues = get(stack, "/queues").await;
-    let found = queues["queues"].as_array().expect("queues").iter().find(|queue| queue["name"] == dead_letters.as_str());
+    let found =
+        queues["queues"].as_array().expect("queues").iter().find(|queue| queue["name"] == dead_letters.as_str());
     let reasons = found.and_then(|queue| queue["reasons"].as_object()).expect("reasons");
     assert_eq!(reasons.values().collect::<Vec<_>>(), [1], "{queues:#}");
 
     let mappings = get(stack, "/mappings").await;
-    let mapping = mappings["mappings"].as_array().expect("mappings").iter().find(|mapping| {
-        mapping["queue"].as_str().is_some_and(|name| name.contains("orders"))
-    });
+    let mapping = mappings["mappings"]
+        .as_array()
+        .expect("mappings")
+        .iter()
+        .find(|mapping| mapping["queue"].as_str().is_some_and(|name| name.contains("orders")));
     let mapping = mapping.expect("the mapping of the orders");
     let path = format!(
         "/mappings/{}/{}",

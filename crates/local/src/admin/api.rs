@@ -1,8 +1,8 @@
 //! The answers of the admin port: JSON, or a page for a browser.
 //!
 //! `GET /healthz` is 200 once every function has started, else 503 with the reasons. `GET /messages` lists messages,
-//! `GET /messages/{id}` has one with its steps, `GET /queues` the counts of every queue, dead-letter queues included; the
-//! counts of RabbitMQ may be some seconds old. `GET /metrics` is for Prometheus (see [`crate::metrics`]).
+//! `GET /messages/{id}` has one with its steps, `GET /queues` the counts of every queue, dead-letter queues included;
+//! the counts of RabbitMQ may be some seconds old. `GET /metrics` is for Prometheus (see [`crate::metrics`]).
 
 use axum::{
     extract::{Path, RawQuery, State},
@@ -13,7 +13,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Console, message::MessageView, page, problem::problem};
-use crate::{journal::Filter, metrics};
+use crate::{
+    journal::{Filter, time_text},
+    metrics,
+};
 
 /// Returns whether the client is a browser that shows a page.
 fn wants_page(headers: &HeaderMap) -> bool {
@@ -47,10 +50,21 @@ pub(super) async fn messages(
 
 pub(super) async fn message(State(console): State<Console>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     match MessageView::of(&console.admin, &id) {
-        Some(view) if wants_page(&headers) => page::message(&console, &view),
+        Some(view) if wants_page(&headers) => page::message(&console, &view, &view.lines(&console.admin.lines)),
         Some(view) => answer(StatusCode::OK, &view),
         None => unknown(),
     }
+}
+
+/// Returns the lines of the functions' logs about a message.
+pub(super) async fn logs(State(console): State<Console>, Path(id): Path<String>) -> Response {
+    let Some(view) = MessageView::of(&console.admin, &id) else { return unknown() };
+    let lines = view.lines(&console.admin.lines);
+    let lines: Vec<_> = lines
+        .iter()
+        .map(|line| json!({ "at": time_text(line.at), "function": *line.function, "text": *line.text }))
+        .collect();
+    answer(StatusCode::OK, &json!({ "lines": lines }))
 }
 
 /// Returns the payload as a file: the media type is not that of the payload, so that a browser does not show it.

@@ -13,6 +13,7 @@ use serde_json::{
 use super::Admin;
 use crate::{
     contract_facts::{Credentials, Finding, RefusedRequest},
+    function_lines::{FunctionLine, FunctionLines},
     gateway::KeptEvent,
     journal::{Exchange, Message, Row, step_json, time_text},
 };
@@ -34,6 +35,8 @@ pub(super) struct MessageView {
     pub findings: Vec<FindingView>,
     /// Whether a part of the message was not kept.
     pub is_incomplete: bool,
+    /// The version of the list, for `/events?since=`.
+    pub version: u64,
 }
 
 /// The request of a message.
@@ -74,7 +77,7 @@ pub(super) struct FindingView {
 impl MessageView {
     /// Returns the message with this id.
     pub(super) fn of(admin: &Admin, id: &str) -> Option<Self> {
-        let Message { row, steps, content } = admin.journal.message(id)?;
+        let Message { row, steps, content, version } = admin.journal.message(id)?;
         let exchange = content.exchange.as_deref();
         let event = exchange.and_then(|exchange| KeptEvent::parse(exchange.event.as_deref()?));
         let stored = content.envelope.as_deref().and_then(|body| admin.journal.stored_envelope(body));
@@ -90,7 +93,7 @@ impl MessageView {
             (None, Some(event), None) => Some(Payload::new(header("content-type"), event.payload())),
             (None, None, None) => None,
         };
-        let findings = refused.zip(event.as_ref()).map(|(exchange, event)| findings(admin, &row, exchange, event));
+        let findings = refused.zip(event.as_ref()).map(|(exchange, event)| findings(admin, exchange, event));
         Some(Self {
             steps: steps.iter().map(|(at, step)| step_json(*at, step)).collect(),
             trace_id: trace_id.or_else(|| header("x-amzn-trace-id")).map(str::to_owned),
@@ -100,8 +103,16 @@ impl MessageView {
             rejection: refused.and_then(|exchange| serde_json::from_slice(&exchange.answer).ok()),
             findings: findings.unwrap_or_default(),
             is_incomplete: content.is_incomplete,
+            version,
             row,
         })
+    }
+
+    /// Returns the lines of the functions' logs about the message and its request.
+    pub(super) fn lines(&self, lines: &FunctionLines) -> Vec<FunctionLine> {
+        let request_id = self.request.as_ref().map(|request| request.request_id.as_str());
+        let ids: Vec<_> = std::iter::once(self.row.id.as_str()).chain(request_id).collect();
+        lines.of(&ids)
     }
 }
 
@@ -172,7 +183,7 @@ fn raw(text: &str) -> Option<Box<RawValue>> {
 }
 
 /// Returns the contract's explanation of a refusal.
-fn findings(admin: &Admin, row: &Row, exchange: &Exchange, event: &KeptEvent) -> Vec<FindingView> {
+fn findings(admin: &Admin, exchange: &Exchange, event: &KeptEvent) -> Vec<FindingView> {
     let Some(explain) = &admin.contract.explain else { return Vec::new() };
     let query = &event.raw_query_string;
     let separator = if query.is_empty() { "" } else { "?" };
@@ -188,7 +199,7 @@ fn findings(admin: &Admin, row: &Row, exchange: &Exchange, event: &KeptEvent) ->
         headers,
         body: event.payload(),
         at_unix_s: exchange.at.unix_timestamp(),
-        code: row.code.clone().unwrap_or_default(),
+        status: exchange.status,
     };
     explain(&request).into_iter().map(|Finding { name, text }| FindingView { name, text }).collect()
 }

@@ -1,8 +1,8 @@
 //! The pages of the console: their common parts. A page shows the answer of the API at the same address.
 //!
 //! A page works without scripts. `console.js` adds updates and keys: on an event of `/events` it loads the page again
-//! and takes over the part with the id `live`, if that part names the event in `data-live`. To add a page, add a line to
-//! [`PAGES`], a module with a function that calls [`page`], and a route.
+//! and takes over the part with the id `live`, if that part names the event in `data-live`. To add a page, add a line
+//! to [`PAGES`], a module with a function that calls [`page`], and a route.
 
 mod contract;
 mod functions;

@@ -1,10 +1,11 @@
 //! What protects the console from other sites that the same browser shows.
 //!
 //! - The `Host` of a request names this machine. A site whose name resolves to 127.0.0.1 (DNS rebinding) has another.
-//! - A request that another origin makes is refused, by its `Origin` and by `Sec-Fetch-Site`, except for following a link.
-//! - A request that changes something has the token of this start in the header [`TOKEN_HEADER`]. The pages have it, and
-//!   scripts read it at `GET /token`; another origin cannot read either. A header of this kind also needs a preflight
-//!   request, which is not answered.
+//! - A request that another origin makes is refused, by its `Origin` and by `Sec-Fetch-Site`, except for following a
+//!   link.
+//! - A request that changes something has the token of this start in the header [`TOKEN_HEADER`]. The pages have it,
+//!   and scripts read it at `GET /token`; another origin cannot read either. A header of this kind also needs a
+//!   preflight request, which is not answered.
 //! - Pages run only the scripts and styles of this port and are not shown in a frame.
 //!
 //! <https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html>

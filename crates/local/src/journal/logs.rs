@@ -21,8 +21,8 @@ pub(super) const STEPS_MAX: usize = 200;
 /// Largest request or envelope that is kept, in bytes: the largest message of SQS.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
 pub(super) const CONTENT_BYTES_MAX: usize = 1024 * 1024;
-/// Largest sum of the requests, answers and envelopes that are kept, in bytes; those of the oldest messages are dropped.
-/// [`MESSAGES_MAX`] orders of 2 KB are 40 MB, so only large payloads reach it, and the stack stays below 256 MB.
+/// Largest sum of the requests, answers and envelopes that are kept, in bytes; those of the oldest messages are
+/// dropped. [`MESSAGES_MAX`] orders of 2 KB are 20 MB, so only large payloads reach it.
 pub(super) const CONTENTS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A request and its answer, as they are kept.

@@ -86,7 +86,8 @@ impl MessageStep {
 impl fmt::Display for MessageStep {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused { status, code } => write!(out, "with {status} {}", code.as_deref().unwrap_or_default()),
+            Self::Refused { status, code: Some(code) } => write!(out, "with {status} {code}"),
+            Self::Refused { status, code: None } => write!(out, "with {status}"),
             Self::Accepted { queue } | Self::Redriven { queue } => write!(out, "into {queue}"),
             Self::Repeated => write!(out, "is already on the queue"),
             Self::Delivered { queue, function, receive_count } => {

@@ -8,7 +8,7 @@ use sqs_emulator::QueueEvent;
 
 use serde_json::{Value, json};
 
-use super::logs::{MESSAGES_MAX, STEPS_MAX};
+use super::logs::{CONTENT_BYTES_MAX, CONTENTS_BYTES_MAX, MESSAGES_MAX, STEPS_MAX};
 use super::{Filter, Journal};
 use crate::rabbitmq::Published;
 use crate::s3::S3;
@@ -271,4 +271,32 @@ fn the_journal_is_bounded() {
     let steps = log["steps"].as_array().expect("steps");
     assert_eq!(steps.len(), STEPS_MAX);
     assert_eq!((&steps[0]["receive_count"], &steps[1]["receive_count"]), (&0.into(), &11.into()));
+}
+
+#[test]
+fn the_requests_and_envelopes_of_the_oldest_messages_are_dropped() {
+    let (journal, _) = journal();
+    let send = |id: &str, body: String| {
+        journal.queue_event(&QueueEvent::Sent {
+            queue: "q".into(),
+            message_id: id.into(),
+            body: body.into(),
+            attributes: BTreeMap::new(),
+        });
+    };
+    let kept = |id: &str| {
+        let content = journal.message(id).expect("the log stays").content;
+        (content.envelope.is_some(), content.is_incomplete)
+    };
+    let count = CONTENTS_BYTES_MAX / CONTENT_BYTES_MAX;
+    for number in 0..=count {
+        send(&format!("m-{number}"), "x".repeat(CONTENT_BYTES_MAX));
+    }
+    assert_eq!((kept("m-0"), kept("m-1"), kept(&format!("m-{count}"))), ((false, true), (true, false), (true, false)));
+    send("large", "x".repeat(CONTENT_BYTES_MAX + 1));
+    assert_eq!((kept("large"), kept("m-1")), ((false, true), (true, false)));
+    // An old message that is sent again has a newer envelope, and is again the oldest.
+    send("m-0", "x".repeat(CONTENT_BYTES_MAX));
+    send("last", String::new());
+    assert_eq!((kept("m-0"), kept("m-1"), kept("last")), ((false, true), (true, false), (true, false)));
 }

@@ -18,6 +18,7 @@ use crate::{
     broker_faults::BrokerFaults,
     contract_facts::ContractFacts,
     dynamodb::{self, DynamoDb},
+    function_lines::FunctionLines,
     gateway,
     journal::Journal,
     mappings::Mappings,
@@ -46,6 +47,7 @@ pub(super) struct Shared {
     pub(super) functions: RunningFunctions,
     pub(super) faults: BrokerFaults,
     activity: Activity,
+    pub(super) lines: FunctionLines,
     secrets: Map<String, Value>,
     /// `None` if the template has no table, or the options have an endpoint.
     pub(super) dynamodb: Option<DynamoDb>,
@@ -61,7 +63,7 @@ impl Shared {
     pub(super) fn new(options: &Options, plan: &StackPlan, aws: &str) -> Result<Self, StackError> {
         let terminal = options.terminal.clone();
         let s3 = S3::default();
-        let activity = Activity::default();
+        let (activity, lines) = (Activity::default(), FunctionLines::default());
         let journal = Journal::new(provision::dead_letter_queues(plan), s3.clone(), {
             let (terminal, activity) = (terminal.clone(), activity.clone());
             Arc::new(move |id: &str, step: &_| {
@@ -86,8 +88,9 @@ impl Shared {
             client,
             health: Health::default(),
             metrics: Metrics::default(),
+            functions: RunningFunctions::new(lines.clone()),
+            lines,
             mappings: Mappings::default(),
-            functions: RunningFunctions::default(),
             faults: BrokerFaults::default(),
             activity,
             secrets: options.secrets.clone(),
@@ -153,6 +156,7 @@ impl Shared {
                 project: self.project.clone(),
             },
             metrics: self.metrics.clone(),
+            lines: self.lines.clone(),
             published: self.published.clone().into(),
             contract: self.contract.clone(),
         };

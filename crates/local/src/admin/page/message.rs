@@ -5,10 +5,15 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::{button, notice, page, segment, state, time};
-use crate::admin::{
-    Console,
-    json_lines::{Line, json_lines},
-    message::{MessageView, Payload, RequestView},
+use crate::{
+    admin::{
+        Console,
+        json_lines::{Line, json_lines},
+        message::{MessageView, Payload, RequestView},
+    },
+    function_lines::{FunctionLine, number},
+    journal::time_text,
+    terminal::without_runtime_span,
 };
 
 /// The most lines of a payload or an envelope that a page shows; the rest is in the download.
@@ -20,13 +25,13 @@ const HEX_LINE_BYTES: usize = 16;
 /// A fault of the payload: pointer and text.
 type Fault = (String, String);
 
-pub(in crate::admin) fn message(console: &Console, view: &MessageView) -> Response {
+pub(in crate::admin) fn message(console: &Console, view: &MessageView, lines: &[FunctionLine]) -> Response {
     let name = view.row.event_type.as_deref().or(view.row.route.as_deref()).unwrap_or("Message");
     let faults = faults(view.rejection.as_ref());
     let main = html! {
         p { a #back href="/messages" { "All messages" } }
         (notice())
-        div #live data-live="messages" data-only=(view.row.id) {
+        div #live data-live="messages" data-only=(view.row.id) data-version=(view.version) {
             h1 { (name) " " (state(view.row.state)) }
             dl.facts {
                 dt { "Id" } dd { code { (view.row.id) } }
@@ -43,7 +48,7 @@ pub(in crate::admin) fn message(console: &Console, view: &MessageView) -> Respon
             @if let Some(rejection) = &view.rejection { (refusal(view, rejection)) }
             section #timeline aria-labelledby="timeline-title" {
                 h2 #timeline-title { "Timeline" }
-                (timeline(view))
+                (timeline(view, lines))
             }
             @if let Some(payload) = &view.payload {
                 section #payload aria-labelledby="payload-title" {
@@ -54,6 +59,12 @@ pub(in crate::admin) fn message(console: &Console, view: &MessageView) -> Respon
                         " · " a href={ "/messages/" (segment(&view.row.id)) "/payload" } download { "Download" }
                     }
                     (content(payload, &faults))
+                }
+            }
+            @if !lines.is_empty() {
+                section #logs aria-labelledby="logs-title" {
+                    h2 #logs-title { "Log lines" }
+                    (logs(lines))
                 }
             }
             @if let Some(request) = &view.request { (headers(request)) }
@@ -118,7 +129,11 @@ fn faults(rejection: Option<&Value>) -> Vec<Fault> {
         .collect()
 }
 
-fn timeline(view: &MessageView) -> Markup {
+/// Shows the steps, with the durations that the functions logged: the broker's in the line of the request, the
+/// handler's in the line of each delivery.
+fn timeline(view: &MessageView, lines: &[FunctionLine]) -> Markup {
+    let stored_ms = lines.iter().find_map(|line| number(&line.text, "enqueue_ms"));
+    let mut handled_ms = lines.iter().filter_map(|line| number(&line.text, "handler_ms"));
     html! {
         ol.timeline {
             @if let Some(request) = &view.request {
@@ -126,15 +141,21 @@ fn timeline(view: &MessageView) -> Markup {
                     (time(&request.at)) " "
                     b { (request.method) " " (request.target) } " → " (request.status)
                     " in " (format!("{:.1}", request.took_ms)) " ms"
-                    span.detail { "request " code { (request.request_id) } }
+                    span.detail {
+                        "request " code { (request.request_id) }
+                        @if let Some(stored_ms) = stored_ms { " stored by the broker in " b { (stored_ms) " ms" } }
+                    }
                 }
             }
-            @for step in &view.steps { (self::step(step)) }
+            @for step in &view.steps {
+                @let handled_ms = (step["step"] == "delivered").then(|| handled_ms.next()).flatten();
+                (self::step(step, handled_ms))
+            }
         }
     }
 }
 
-fn step(step: &Value) -> Markup {
+fn step(step: &Value, handled_ms: Option<f64>) -> Markup {
     let text = |name: &str| step[name].as_str();
     html! {
         li {
@@ -143,8 +164,20 @@ fn step(step: &Value) -> Markup {
                 @for name in ["queue", "function", "reason", "code"] {
                     @if let Some(value) = text(name) { span { (name) " " b { (value) } } " " }
                 }
-                @if let Some(count) = step["receive_count"].as_u64() { span { "receive " b { (count) } } }
+                @if let Some(count) = step["receive_count"].as_u64() { span { "receive " b { (count) } } " " }
+                @if let Some(handled_ms) = handled_ms { span { "handler " b { (handled_ms) " ms" } } }
                 @if let Some(delay) = step["visible_in_s"].as_u64() { span { "in " b { (delay) " s" } } }
+            }
+        }
+    }
+}
+
+fn logs(lines: &[FunctionLine]) -> Markup {
+    html! {
+        ol.logs {
+            @for line in lines {
+                @let (before, after) = without_runtime_span(&line.text);
+                li { (time(&time_text(line.at))) " " b { (line.function) } " " code { (before) (after) } }
             }
         }
     }
