@@ -97,8 +97,8 @@ impl Project for LocalProject {
     }
 }
 
-/// Signs a request anew with the development secret for each signature of its route that was valid at `at_unix_s` and is
-/// too old now.
+/// Signs a request anew with the development secret for each signature of its route that was valid at `at_unix_s` and
+/// is too old now.
 fn renewed(contract: &Contract, mut request: ApiRequest, at_unix_s: i64, public_url: &str) -> ApiRequest {
     let path = request.target.split('?').next().unwrap_or_default();
     let Ok(found) = contract.route(&request.method, path) else { return request };

@@ -171,7 +171,8 @@ impl FailedBuild {
         command
     }
 
-    /// Returns the compiler's errors. It compiles what failed once more, because cargo prints them to the terminal alone.
+    /// Returns the compiler's errors. It compiles what failed once more, because cargo prints them to the terminal
+    /// alone.
     pub(crate) async fn errors(&self) -> String {
         let mut command = self.command("json");
         command.stdin(Stdio::null()).kill_on_drop(true);
