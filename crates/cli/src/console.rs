@@ -14,8 +14,11 @@ const PUBLIC_URL: &str = "PUBLIC_URL";
 
 /// Returns the facts of a contract.
 pub(crate) fn facts(contract: Option<&Contract>) -> ContractFacts {
-    let credentials = contract.map(credentials).unwrap_or_default();
-    ContractFacts { credentials, explain: Some(Arc::new(explain)), ..ContractFacts::default() }
+    ContractFacts {
+        credentials: contract.map(credentials).unwrap_or_default(),
+        explain: Some(Arc::new(explain)),
+        project: None,
+    }
 }
 
 /// Returns the places of the credentials that the security schemes name. A signature is not a credential; a token that

@@ -97,8 +97,8 @@ impl Project for LocalProject {
     }
 }
 
-/// Signs a request anew with the development secret for each signature of its route that was valid at `at_unix_s` and is
-/// too old now.
+/// Signs a request anew with the development secret for each signature of its route that was valid at `at_unix_s` and
+/// is too old now.
 fn renewed(contract: &Contract, mut request: ApiRequest, at_unix_s: i64, public_url: &str) -> ApiRequest {
     let path = request.target.split('?').next().unwrap_or_default();
     let Ok(found) = contract.route(&request.method, path) else { return request };
@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(again.body, request.body);
         // It stays as it is while it is valid, and if it never was.
         assert_eq!(renewed(&again).headers, again.headers);
-        let changed = ApiRequest { body: b"{}".to_vec(), ..request };
+        let changed = ApiRequest { body: b"{\"changed\":1}".to_vec(), ..request };
         assert_eq!(renewed(&changed).headers, changed.headers);
     }
 }

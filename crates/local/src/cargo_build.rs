@@ -28,8 +28,11 @@ pub enum BuildError {
     #[error("cannot run cargo: {0} (install Rust from https://rustup.rs)")]
     Cargo(#[source] std::io::Error),
     /// Cargo failed and printed the reason.
-    #[error("the functions do not compile; see cargo's errors above")]
+    #[error("cargo failed; see its errors above")]
     Failed,
+    /// The functions do not compile. Cargo printed the errors, and [`FailedBuild::errors`] returns them.
+    #[error("the functions do not compile; see cargo's errors above")]
+    Compile(FailedBuild),
     /// The template names a binary that the workspace does not have.
     #[error("cargo built no binary `{0}`; Metadata: BuildProperties: Binary in the template must name one")]
     Missing(String),
@@ -145,15 +148,59 @@ async fn build_selected(
     selection: &[String],
     terminal: &Terminal,
 ) -> Result<BTreeMap<String, Executable>, BuildError> {
-    let mut command = cargo_in(folder);
-    command.arg("build").arg("--message-format=json-render-diagnostics");
-    command.args(names.iter().flat_map(|name| ["--bin", name])).args(selection);
-    let built = executables(&run(command, terminal).await?);
+    let build = FailedBuild { folder: folder.to_owned(), names: names.to_vec(), selection: selection.to_vec() };
+    let command = build.command("json-render-diagnostics");
+    let output = run(command, terminal).await.map_err(|error| match error {
+        BuildError::Failed => BuildError::Compile(build),
+        error => error,
+    });
+    let built = executables(&output?);
     let found = names.iter().map(|name| match built.get(name) {
         Some(built) => Ok((name.clone(), built.clone())),
         None => Err(BuildError::Missing(name.clone())),
     });
     found.collect()
+}
+
+/// A build that failed.
+#[derive(Debug)]
+pub struct FailedBuild {
+    folder: PathBuf,
+    names: Vec<String>,
+    selection: Vec<String>,
+}
+
+impl FailedBuild {
+    fn command(&self, format: &str) -> Command {
+        let mut command = cargo_in(&self.folder);
+        command.arg("build").arg(format!("--message-format={format}"));
+        command.args(self.names.iter().flat_map(|name| ["--bin", name])).args(&self.selection);
+        command
+    }
+
+    /// Returns the compiler's errors. It compiles what failed once more, because cargo prints them to the terminal
+    /// alone.
+    pub(crate) async fn errors(&self) -> String {
+        let mut command = self.command("json");
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command.output().await.map_or_else(|error| error.to_string(), |output| compiler_errors(&output.stdout))
+    }
+}
+
+/// Reads the compiler's errors from cargo's messages.
+fn compiler_errors(messages: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Message {
+        message: Diagnostic,
+    }
+    #[derive(Deserialize)]
+    struct Diagnostic {
+        level: String,
+        rendered: String,
+    }
+    let messages = messages.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+    let errors = messages.filter(|message: &Message| message.message.level.starts_with("error"));
+    errors.map(|message| message.message.rendered).collect()
 }
 
 /// Returns a command that runs cargo, without the variables that cargo set for this program.
@@ -226,6 +273,21 @@ not JSON
 "#;
         let ingress = Executable { path: PathBuf::from("/t/ingress"), package: "p".to_owned() };
         assert_eq!(executables(messages), BTreeMap::from([("ingress".to_owned(), ingress)]));
+    }
+
+    #[tokio::test]
+    async fn a_failed_build_has_the_compilers_errors() {
+        let terminal = Terminal::new(Arc::new(|_: &str| {}), false);
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = "[package]\nname = \"sample-wrong\"\nedition = \"2021\"\n[workspace]\n";
+        std::fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
+        std::fs::create_dir(folder.path().join("src")).unwrap();
+        std::fs::write(folder.path().join("src/main.rs"), "fn main() { let unused = 1; missing(); }").unwrap();
+        let built = build(folder.path(), &["sample-wrong".to_owned()], false, None, &terminal).await;
+        let Err(BuildError::Compile(failed)) = built else { panic!("{built:?}") };
+        let errors = failed.errors().await;
+        assert!(errors.starts_with("error[E0425]: cannot find function `missing`"), "{errors}");
+        assert!(errors.contains("src/main.rs:1") && !errors.contains("unused"), "{errors}");
     }
 
     #[tokio::test]

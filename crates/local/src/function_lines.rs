@@ -62,6 +62,15 @@ impl FunctionLines {
         kept.lines.iter().filter(is_own).take(LINES_MAX).cloned().collect()
     }
 
+    /// Returns the latest lines of a function, oldest first.
+    pub(crate) fn latest(&self, function: &str, count: usize) -> Vec<FunctionLine> {
+        let kept = self.kept();
+        let newest = kept.lines.iter().rev().filter(|line| *line.function == *function);
+        let mut latest: Vec<_> = newest.take(count).cloned().collect();
+        latest.reverse();
+        latest
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -113,6 +122,9 @@ mod tests {
         assert_eq!(number(ends[0], "enqueue_ms"), Some(2.5));
         assert_eq!(number(ends[3], "handler_ms"), Some(7.5));
         assert_eq!(number(ends[1], "handler_ms"), None);
+        let latest: Vec<_> = lines.latest("f", 2).into_iter().map(|line| line.text).collect();
+        assert!(latest[0].contains("in JSON") && &*latest[1] == "without an id" && latest.len() == 2, "{latest:?}");
+        assert!(lines.latest("g", 2).is_empty());
     }
 
     #[test]

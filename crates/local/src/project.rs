@@ -1,5 +1,5 @@
-//! [`Project`]: what the console shows and sends of the project's contract, given by the caller, since the stack reads no
-//! contract; and the requests that it sends to the API.
+//! [`Project`]: what the console shows and sends of the project's contract, given by the caller, since the stack reads
+//! no contract; and the requests that it sends to the API.
 
 use std::{
     path::{Path, PathBuf},
@@ -46,8 +46,8 @@ pub trait Project: Send + Sync {
     /// The contract has no such route, or no request to it can be made. The text is for the user.
     fn sample(&self, route: &str, api: &str) -> Result<ApiRequest, String>;
 
-    /// Returns a request that arrived at `at_unix_s` as it is sent again: with a new signature if its own was valid then
-    /// and is too old now.
+    /// Returns a request that arrived at `at_unix_s` as it is sent again: with a new signature if its own was valid
+    /// then and is too old now.
     fn renew(&self, request: ApiRequest, at_unix_s: i64, api: &str) -> ApiRequest;
 }
 

@@ -1,25 +1,23 @@
 //! The functions of a stack as the admin port shows them: state, environments, restarts, failed build, last log lines.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use serde_json::{Value, json};
 use sluicegate_lambda_emulator::Function;
-use time::OffsetDateTime;
 
-use crate::journal::time_text;
+use crate::{function_lines::FunctionLines, journal::time_text};
 
-/// Log lines that are kept of each function: some screens of text.
+/// Log lines of a function that are shown: some screens of text.
 const LOG_LINES_MAX: usize = 200;
-/// Bytes that are kept of a log line; with [`LOG_LINES_MAX`] they bound the memory at 400 KiB for each function.
-const LOG_LINE_BYTES_MAX: usize = 2_048;
 
 /// The functions, by name. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct RunningFunctions {
     all: Arc<Mutex<BTreeMap<String, RunningFunction>>>,
+    lines: FunctionLines,
 }
 
 #[derive(Default)]
@@ -29,10 +27,14 @@ struct RunningFunction {
     restarts: u64,
     /// Why the latest build failed; the code before it still runs.
     build_error: Option<String>,
-    log: VecDeque<(OffsetDateTime, String)>,
 }
 
 impl RunningFunctions {
+    /// Creates an empty list; `lines` are those of the functions' logs.
+    pub(crate) fn new(lines: FunctionLines) -> Self {
+        Self { all: Arc::default(), lines }
+    }
+
     /// Adds the names of the functions, before they are built.
     pub(crate) fn expect<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
         self.all().extend(names.into_iter().map(|name| (name.to_owned(), RunningFunction::default())));
@@ -53,17 +55,6 @@ impl RunningFunctions {
         self.change(name, |running| running.build_error = error);
     }
 
-    /// Records a line of a function's log.
-    pub(crate) fn line(&self, name: &str, line: &str) {
-        let kept = &line[..line.floor_char_boundary(LOG_LINE_BYTES_MAX)];
-        self.change(name, |running| {
-            if running.log.len() == LOG_LINES_MAX {
-                running.log.pop_front();
-            }
-            running.log.push_back((OffsetDateTime::now_utc(), kept.to_owned()));
-        });
-    }
-
     /// Sets whether a function's processes are frozen between invocations. `None` if the function is not running.
     pub(crate) fn set_frozen_when_idle(&self, name: &str, freeze: bool) -> Option<Value> {
         let function = self.all().get(name)?.function.clone()?;
@@ -79,12 +70,19 @@ impl RunningFunctions {
     /// Returns a function with its log; `None` if there is no such function.
     pub(crate) fn show(&self, name: &str, reasons: &BTreeMap<String, String>) -> Option<Value> {
         let all = self.all();
-        Some(all.get(name)?.describe_with_log(name, reasons))
+        Some(self.with_log(name, all.get(name)?, reasons))
     }
 
     /// Returns the functions with their logs.
     pub(crate) fn list_with_logs(&self, reasons: &BTreeMap<String, String>) -> Vec<Value> {
-        self.all().iter().map(|(name, running)| running.describe_with_log(name, reasons)).collect()
+        self.all().iter().map(|(name, running)| self.with_log(name, running, reasons)).collect()
+    }
+
+    fn with_log(&self, name: &str, running: &RunningFunction, reasons: &BTreeMap<String, String>) -> Value {
+        let mut shown = running.describe(name, reasons);
+        let lines = self.lines.latest(name, LOG_LINES_MAX);
+        shown["log"] = lines.iter().map(|line| json!({ "at": time_text(line.at), "line": &*line.text })).collect();
+        shown
     }
 
     fn change(&self, name: &str, change: impl FnOnce(&mut RunningFunction)) {
@@ -99,12 +97,6 @@ impl RunningFunctions {
 }
 
 impl RunningFunction {
-    fn describe_with_log(&self, name: &str, reasons: &BTreeMap<String, String>) -> Value {
-        let mut shown = self.describe(name, reasons);
-        shown["log"] = self.log.iter().map(|(at, line)| json!({ "at": time_text(*at), "line": line })).collect();
-        shown
-    }
-
     fn describe(&self, name: &str, reasons: &BTreeMap<String, String>) -> Value {
         let mut shown = json!({
             "name": name,

@@ -1,7 +1,7 @@
 //! The state-changing calls of the admin port. `openapi.yaml` describes them.
 //!
-//! Bodies are JSON objects or forms, and may be empty. An action answers JSON, and an RFC 9457 problem if it is not done;
-//! a button of a page gets what the page needs instead. [`security`](super::security) asks for the token.
+//! Bodies are JSON objects or forms, and may be empty. An action answers JSON, and an RFC 9457 problem if it is not
+//! done; a button of a page gets what the page needs instead. [`security`](super::security) asks for the token.
 
 mod answer;
 mod dead_letters;

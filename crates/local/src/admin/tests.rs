@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -28,7 +29,7 @@ use crate::{
     journal::Journal,
     mappings::Mappings,
     metrics::Metrics,
-    project::ApiClient,
+    project::{ApiClient, ApiRequest, Project, WatchedProject},
     queue_history::QueueHistory,
     queues::Queues,
     running_functions::RunningFunctions,
@@ -51,19 +52,39 @@ impl Drop for Port {
     }
 }
 
-/// Actions of a stack without queues and functions.
-fn no_actions() -> Actions {
+/// Actions of a stack without queues, and with a function that is being built.
+fn no_actions(lines: FunctionLines, health: Health) -> Actions {
+    let functions = RunningFunctions::new(lines);
+    functions.expect(["consumer"]);
     let client = SqsClient::Emulated(Sqs::new(Clock::system(), SqsConfig::default()));
     let queues = Queues::new(client, "http://127.0.0.1:1", Vec::new(), BTreeSet::new(), None);
     Actions {
         history: QueueHistory::new(queues.clone(), Activity::default()),
         queues,
         mappings: Mappings::default(),
-        functions: RunningFunctions::default(),
-        health: Health::default(),
+        functions,
+        health,
         faults: BrokerFaults::default(),
         api: ApiClient::new("http://127.0.0.1:1"),
-        project: None,
+        project: Some(WatchedProject::new(Arc::new(FaultyContract), Path::new("template.yaml"))),
+    }
+}
+
+/// A contract with a fault, a finding and one route.
+struct FaultyContract;
+
+impl Project for FaultyContract {
+    fn describe(&self) -> Value {
+        json!({ "routes": [{ "route": "POST /orders" }], "faults": ["openapi.yaml:7: wrong"], "warnings": [],
+            "findings": [{ "severity": "error", "resource": "Orders", "what": "is lost" }] })
+    }
+
+    fn sample(&self, route: &str, _: &str) -> Result<ApiRequest, String> {
+        Err(route.to_owned())
+    }
+
+    fn renew(&self, request: ApiRequest, _: i64, _: &str) -> ApiRequest {
+        request
     }
 }
 
@@ -76,10 +97,12 @@ impl Port {
         });
         let headers = BTreeSet::from(["x-key".to_owned()]);
         let credentials = Credentials { headers, query: BTreeSet::from(["key".to_owned()]) };
+        let health = Health::default();
+        health.down("consumer", "being built");
         let admin = Admin {
-            health: Health::default(),
+            health: health.clone(),
             journal: journal.clone(),
-            actions: no_actions(),
+            actions: no_actions(lines.clone(), health),
             metrics: Metrics::default(),
             lines: lines.clone(),
             published: Arc::new([]),
@@ -313,7 +336,9 @@ async fn another_site_can_neither_read_nor_change_anything() {
 async fn pages_run_only_the_scripts_of_the_port() {
     let port = Port::open().await;
     port.sent("e-1", "<script>alert(1)</script>");
-    for target in ["/messages", "/messages/e-1", "/messages?text=%3Cscript%3Ealert(1)"] {
+    for target in
+        ["/messages", "/messages/e-1", "/messages?text=%3Cscript%3Ealert(1)", "/queues", "/functions", "/contract"]
+    {
         let (head, page) = port.ask("GET", target, BROWSER).await;
         assert!(head.contains("content-security-policy: default-src 'none'; script-src 'self';"), "{head}");
         assert!(head.contains("x-content-type-options: nosniff") && head.contains("cache-control: no-store"), "{head}");
@@ -329,24 +354,63 @@ async fn pages_run_only_the_scripts_of_the_port() {
     assert!(port.ask("GET", "/", BROWSER).await.0.contains("location: /messages"));
 }
 
-/// A line of the description with two spaces in front is a path.
+/// A line of the description with two spaces in front is a path, and the one below it its only method.
 #[tokio::test]
 async fn the_description_has_the_paths_of_the_port() {
     let port = Port::open().await;
     port.sent("e-1", "o-1");
+    let (_, token) = port.ask("GET", "/token", "").await;
     let (_, description) = port.ask("GET", "/openapi.yaml", "").await;
-    let paths: BTreeSet<_> =
-        description.lines().filter_map(|line| line.strip_prefix("  /")?.strip_suffix(':')).collect();
-    for path in &paths {
-        let target = format!("/{}", path.replace("{id}", "e-1"));
+    let lines: Vec<_> = description.lines().collect();
+    let operations = lines.windows(2).filter_map(|lines| {
+        let path = lines[0].strip_prefix("  /")?.strip_suffix(':')?;
+        Some((path, lines[1].trim().strip_suffix(':')?.to_ascii_uppercase()))
+    });
+    let operations: BTreeMap<_, _> = operations.collect();
+    for (path, method) in &operations {
+        let target = format!("/{}", path.replace("{id}", "e-1").replace("{queue}", "q").replace("{function}", "f"));
+        let method = if method == "GET" { "HEAD" } else { method };
         let mut stream = TcpStream::connect(&port.address).await.unwrap();
-        let head = format!("HEAD {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nX-Sluicegate-Token: {token}\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut status = [0; 12];
         stream.read_exact(&mut status).await.unwrap();
-        assert_eq!(status, *b"HTTP/1.1 200", "{target}");
+        let status = std::str::from_utf8(&status[9..]).unwrap();
+        // A function of this stack is not ready, and no queue is there.
+        match (method, path.contains('{') || *path == "healthz") {
+            ("HEAD", false) => assert_eq!(status, "200", "{target}"),
+            _ => assert!(["200", "404", "409", "422", "503"].contains(&status), "{method} {target}: {status}"),
+        }
     }
-    let routes = include_str!("../admin.rs").split(".route(\"/").skip(1).filter_map(|route| route.split('"').next());
-    let routes: BTreeSet<_> = routes.filter(|route| !route.is_empty() && !route.starts_with("assets/")).collect();
-    assert_eq!(paths, routes);
+    let code = concat!(include_str!("../admin.rs"), include_str!("actions.rs"));
+    let routes = code.split(".route(\"/").skip(1).filter_map(|route| {
+        let (path, rest) = route.split_once("\", ")?;
+        Some((path, rest.split('(').next()?.to_ascii_uppercase()))
+    });
+    let routes: BTreeMap<_, _> = routes.filter(|(path, _)| !path.is_empty() && !path.starts_with("assets/")).collect();
+    assert_eq!(operations, routes);
+}
+
+#[tokio::test]
+async fn the_pages_of_queues_functions_and_the_contract_are_shown() {
+    let port = Port::open().await;
+    port.lines.push(&"consumer".into(), "<b>");
+    let queues = port.page("/queues").await;
+    for text in ["aria-current=\"page\"", "/assets/charts.js", "/assets/uplot.js", "hx-trigger=\"every 1s\"", "fault"] {
+        assert!(queues.contains(text), "{text}: {queues}");
+    }
+    let functions = port.page("/functions").await;
+    for text in ["id=\"f-consumer\"", "not ready", "being built", "&lt;b&gt;"] {
+        assert!(functions.contains(text), "{text}: {functions}");
+    }
+    let contract = port.page("/contract").await;
+    for text in [
+        "POST /orders",
+        "Send a sample",
+        "{&quot;route&quot;:&quot;POST /orders&quot;}",
+        "openapi.yaml:7: wrong",
+        "is lost",
+    ] {
+        assert!(contract.contains(text), "{text}: {contract}");
+    }
 }

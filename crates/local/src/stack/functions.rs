@@ -157,18 +157,16 @@ pub(super) async fn start(specs: Vec<FunctionSpec>, shared: &Shared) -> Result<B
     let mut starting = JoinSet::new();
     for spec in specs {
         let (terminal, health, metrics) = (shared.terminal.clone(), shared.health.clone(), shared.metrics.clone());
-        let lines = shared.lines.clone();
-        let running = shared.functions.clone();
+        let (running, lines) = (shared.functions.clone(), shared.lines.clone());
         health.down(&spec.name, "starting");
         starting.spawn(async move {
             let name = spec.name.clone();
             let log = {
-                let (metrics, running, name) = (metrics.clone(), running.clone(), Arc::from(name.as_str()));
+                let (metrics, name) = (metrics.clone(), Arc::from(name.as_str()));
                 Arc::new(move |function: &str, line: &str| match metrics.take(line) {
                     true => {}
                     false => {
                         lines.push(&name, line);
-                        running.line(function, line);
                         terminal.function(function, line);
                     }
                 })

@@ -43,11 +43,11 @@ pub(super) struct Shared {
     pub(super) client: SqsClient,
     pub(super) health: Health,
     pub(super) metrics: Metrics,
-    pub(super) lines: FunctionLines,
     pub(super) mappings: Mappings,
     pub(super) functions: RunningFunctions,
     pub(super) faults: BrokerFaults,
     activity: Activity,
+    pub(super) lines: FunctionLines,
     secrets: Map<String, Value>,
     /// `None` if the template has no table, or the options have an endpoint.
     pub(super) dynamodb: Option<DynamoDb>,
@@ -63,7 +63,7 @@ impl Shared {
     pub(super) fn new(options: &Options, plan: &StackPlan, aws: &str) -> Result<Self, StackError> {
         let terminal = options.terminal.clone();
         let s3 = S3::default();
-        let activity = Activity::default();
+        let (activity, lines) = (Activity::default(), FunctionLines::default());
         let journal = Journal::new(provision::dead_letter_queues(plan), s3.clone(), {
             let (terminal, activity) = (terminal.clone(), activity.clone());
             Arc::new(move |id: &str, step: &_| {
@@ -88,9 +88,9 @@ impl Shared {
             client,
             health: Health::default(),
             metrics: Metrics::default(),
-            lines: FunctionLines::default(),
+            functions: RunningFunctions::new(lines.clone()),
+            lines,
             mappings: Mappings::default(),
-            functions: RunningFunctions::default(),
             faults: BrokerFaults::default(),
             activity,
             secrets: options.secrets.clone(),

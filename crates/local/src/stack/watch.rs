@@ -70,8 +70,12 @@ pub(super) async fn watch(
                     }
                 }
                 Err(error) => {
-                    watched.built(&plans, &options.template, folders, Some(&error));
                     terminal.error(format_args!("{error}; the old functions keep running"));
+                    let errors = match &error {
+                        BuildError::Compile(failed) => failed.errors().await,
+                        error => error.to_string(),
+                    };
+                    watched.built(&plans, &options.template, folders, Some(&errors));
                     continue;
                 }
             }
@@ -96,9 +100,9 @@ pub(super) async fn watch(
 
 impl Watched {
     /// Records the result of a build of these folders.
-    fn built(&self, plans: &[FunctionPlan], template: &Path, folders: &Folders, error: Option<&BuildError>) {
+    fn built(&self, plans: &[FunctionPlan], template: &Path, folders: &Folders, errors: Option<&str>) {
         for plan in plans.iter().filter(|plan| folders.contains_key(&folder(template, plan))) {
-            self.running.built(&plan.name, error.map(ToString::to_string));
+            self.running.built(&plan.name, errors.map(str::to_owned));
         }
     }
 
