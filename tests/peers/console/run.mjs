@@ -247,7 +247,7 @@ test("the pictures of the documentation are small", async () => {
   const [refused] = await stack.until("state=refused", (messages) => messages.some((message) => message.code === "schema_violated"));
   for (const [name, path, options] of [
     ["light", "/messages", { height: 520 }],
-    ["dark", `/messages/${encodeURIComponent(refused.id)}`, { height: 640, colorScheme: "dark" }],
+    ["dark", `/messages/${encodeURIComponent(refused.id)}`, { height: 860, colorScheme: "dark" }],
     ["phone", "/messages", { width: 390, height: 700 }],
   ]) {
     const page = await browser.open(stack.admin + path, options);
