@@ -21,7 +21,7 @@ mod consumer;
 mod cost;
 mod develop;
 mod links;
-mod local;
+pub(crate) mod local;
 mod order_placed;
 mod page;
 mod picture;

@@ -4,6 +4,8 @@ mod access_tokens;
 mod admission;
 mod cloud_events;
 mod commands;
+mod console;
+mod console_actions;
 mod copies;
 mod kills;
 mod large_payloads;

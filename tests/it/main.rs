@@ -30,6 +30,7 @@ mod runtime;
 mod secrets;
 mod sqs;
 mod template;
+mod terminal;
 mod tidy;
 mod token_peers;
 mod traces;

@@ -8,7 +8,7 @@ pub(crate) mod contract;
 pub(crate) mod handler;
 pub(crate) mod members;
 pub(crate) mod names;
-mod payload;
+pub(crate) mod payload;
 pub(crate) mod project;
 pub(crate) mod queue;
 pub(crate) mod register;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use clap::Args;
+use sluicegate_contract::Contract;
 use sluicegate_doctor::{Inventory, Project, Report, checks, examine};
 use sluicegate_local::read_topology;
 
@@ -80,6 +81,12 @@ fn examined(arguments: &Arguments) -> Result<Report, CommandError> {
         },
     };
     Ok(examine(&inventory(arguments, &template)?, &project))
+}
+
+/// Examines a template with this contract, as the command does by default.
+pub(crate) fn of_template(template: &Path, contract: Option<Contract>) -> Result<Report, CommandError> {
+    let inventory = Inventory::of_template(template, &BTreeMap::new())?;
+    Ok(examine(&inventory, &Project { contract, topology: read_topology(template)? }))
 }
 
 fn inventory(arguments: &Arguments, template: &Path) -> Result<Inventory, CommandError> {

@@ -34,6 +34,7 @@ mod add;
 #[cfg(feature = "aws")]
 mod aws;
 mod check;
+mod console;
 mod development;
 #[cfg(feature = "aws")]
 mod dlq;
@@ -44,6 +45,7 @@ mod input;
 #[cfg(feature = "aws")]
 mod interrupt;
 mod local;
+mod local_project;
 mod new;
 mod output;
 mod paths;

@@ -1,8 +1,10 @@
 //! `sluicegate local` (`cargo local`): builds and starts everything on 127.0.0.1 and stops it on Ctrl-C.
 
+mod screen;
+
 use std::{
     collections::BTreeMap,
-    io::{IsTerminal as _, Write as _},
+    io::{IsTerminal as _, Write as _, stdout},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -11,10 +13,11 @@ use std::{
 
 use clap::Args;
 use sluicegate_contract::Contract;
-use sluicegate_local::{BrokerChoice, Options, Stack, Terminal, cargo_build::CommandPackage, secrets};
+use sluicegate_local::{BrokerChoice, ContractFacts, Options, Stack, Terminal, cargo_build::CommandPackage, secrets};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{development, fail, input, paths};
+use crate::{console, development, fail, input, local_project::LocalProject, paths};
+use screen::Screen;
 
 /// The feature of this crate that connects to RabbitMQ, as cargo accepts it for this crate and for a dependent package.
 pub(crate) const RABBITMQ_FEATURE: &str = concat!(env!("CARGO_PKG_NAME"), "/rabbitmq");
@@ -34,7 +37,7 @@ pub(crate) struct Arguments {
     /// The API's port; 0 picks a free one, as for the other ports
     #[arg(long, default_value_t = 3000)]
     port: u16,
-    /// Port of /healthz, /messages/{id} and /queues
+    /// Port of the console, /healthz, /messages/{id} and /queues
     #[arg(long, default_value_t = 3001)]
     admin_port: u16,
     /// Port of SQS and Secrets Manager, for the AWS CLI and SDKs
@@ -66,6 +69,24 @@ pub(crate) struct Arguments {
     /// answered with 503 [default: as many as fit into half of the free memory, from 50 to 1000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     concurrency: Option<u16>,
+    /// Print one JSON object per line, for programs: docs/local.md has the events
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why the command ends without a stack.
+enum Failure {
+    /// The text for the user.
+    Error(String),
+    /// The template has this table, and the command has to be built with DynamoDB.
+    #[cfg(not(feature = "dynamodb"))]
+    NoDynamoDb(String),
+}
+
+impl<E: std::fmt::Display> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Error(error.to_string())
+    }
 }
 
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
@@ -77,65 +98,98 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(error),
     };
-    let code = runtime.block_on(start(arguments));
+    let (terminal, screen) = output(arguments.json);
+    let result = runtime.block_on(start(arguments, &terminal));
     runtime.shutdown_timeout(SHUTDOWN_TIME_MAX);
+    drop(screen);
+    let code = match &result {
+        Ok(()) => ExitCode::SUCCESS,
+        #[cfg(not(feature = "dynamodb"))]
+        Err(Failure::NoDynamoDb(table)) => {
+            return crate::rebuild::with(DYNAMODB_FEATURE, &format!("local with the table {table}"), "DynamoDB");
+        }
+        Err(Failure::Error(reason)) if terminal.is_json() => {
+            terminal.error(reason);
+            ExitCode::FAILURE
+        }
+        Err(Failure::Error(reason)) => fail(reason),
+    };
+    terminal.stopped(result.is_ok());
     code
 }
 
-async fn start(arguments: Arguments) -> ExitCode {
+async fn start(arguments: Arguments, terminal: &Terminal) -> Result<(), Failure> {
     let began = Instant::now();
     // The signal handlers are installed before any child process starts, so that a signal always stops the children.
-    let mut signals = Vec::new();
-    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
-        match signal(kind) {
-            Ok(signal) => signals.push(signal),
-            Err(error) => return fail(error),
-        }
-    }
-    let [mut interrupt, mut terminate, mut hangup] = match <[_; 3]>::try_from(signals) {
-        Ok(signals) => signals,
-        Err(_) => return ExitCode::FAILURE,
-    };
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let asked_to_stop = async {
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, _ = hangup.recv() => {} }
     };
     tokio::pin!(asked_to_stop);
     // The build reports the faults of a contract.
     let contract = input::contract(Path::new(paths::CONTRACT)).ok();
-    let options = options(arguments, contract.as_ref());
-    if let Err(reason) = input::exists(&options.template) {
-        return fail(reason);
-    }
-    let (terminal, remote) = (options.terminal.clone(), options.endpoint_url.is_some());
+    let options = options(arguments, contract.as_ref(), terminal);
+    input::exists(&options.template)?;
+    let remote = options.endpoint_url.is_some();
     let mut credentials = development::credentials(contract.as_ref());
     let stack = tokio::select! {
-        () = &mut asked_to_stop => return ExitCode::SUCCESS,
+        () = &mut asked_to_stop => return Ok(()),
         started = Stack::start(options) => match started {
             Ok(stack) => stack,
             #[cfg(not(feature = "dynamodb"))]
-            Err(sluicegate_local::StackError::NoDynamoDb { table }) => {
-                let what = format!("local with the table {table}");
-                return crate::rebuild::with(DYNAMODB_FEATURE, &what, "DynamoDB");
-            }
-            Err(error) => return fail(error),
+            Err(sluicegate_local::StackError::NoDynamoDb { table }) => return Err(Failure::NoDynamoDb(table)),
+            Err(error) => return Err(error.into()),
         },
     };
     credentials.extend(development::authorizer_tokens(contract.as_ref(), stack.authorizers()));
-    print_ready(&terminal, &stack, &credentials, remote, began.elapsed());
+    if !terminal.started(stack.addresses(), stack.routes(), began.elapsed()) {
+        print_ready(terminal, &stack, &credentials, remote, began.elapsed());
+    }
     asked_to_stop.await;
     terminal.line("Stopping");
     stack.stop().await;
-    ExitCode::SUCCESS
+    Ok(())
 }
 
-fn options(arguments: Arguments, contract: Option<&Contract>) -> Options {
-    let coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+/// Returns what a stack prints to. On a terminal it has a status line, as long as the screen exists.
+fn output(is_json: bool) -> (Terminal, Option<Screen>) {
     // A closed stdout pipe is not an error.
-    let print = |line: &str| drop(writeln!(std::io::stdout().lock(), "{line}"));
+    let print = |line: &str| drop(writeln!(stdout().lock(), "{line}"));
+    if is_json {
+        return (Terminal::json(Arc::new(print)), None);
+    }
+    let value = |name: &str| std::env::var(name).unwrap_or_default();
+    let (has_status, is_coloured) = look(stdout().is_terminal(), &value("TERM"), &value("NO_COLOR"));
+    let columns = || {
+        let size = ::console::Term::stdout().size_checked();
+        size.map_or(screen::COLUMNS_DEFAULT, |(_, columns)| usize::from(columns))
+    };
+    match has_status.then(|| Screen::new(stdout(), columns)) {
+        Some(Ok(screen)) => {
+            screen.clear_before_panics();
+            let terminal = Terminal::new(Arc::new(screen.lines()), is_coloured);
+            (terminal.with_status(Arc::new(screen.status())), Some(screen))
+        }
+        // Without the thread that draws, lines are printed without a status line.
+        Some(Err(_)) | None => (Terminal::new(Arc::new(print), is_coloured), None),
+    }
+}
+
+/// Returns whether the output has a status line, and whether it has colours. <https://no-color.org>
+fn look(is_terminal: bool, term: &str, no_color: &str) -> (bool, bool) {
+    let has_status = is_terminal && term != "dumb";
+    (has_status, has_status && no_color.is_empty())
+}
+
+fn options(arguments: Arguments, contract: Option<&Contract>, terminal: &Terminal) -> Options {
     let environment =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let template = paths::or_default(arguments.template.as_ref(), paths::TEMPLATE);
+    let project = LocalProject::new(&template);
     Options {
-        template: paths::or_default(arguments.template.as_ref(), paths::TEMPLATE),
+        template,
         port: arguments.port,
         admin_port: arguments.admin_port,
         aws_port: arguments.aws_port,
@@ -155,8 +209,9 @@ fn options(arguments: Arguments, contract: Option<&Contract>) -> Options {
         secrets: contract.map(development::lists).unwrap_or_default(),
         published: contract.map(development::tokens::documents).unwrap_or_default(),
         verify_token: Some(Arc::new(development::tokens::accepted_claims)),
+        contract: ContractFacts { project: Some(Arc::new(project)), ..console::facts(contract) },
         command: command_package(),
-        terminal: Terminal::new(Arc::new(print), coloured),
+        terminal: terminal.clone(),
     }
 }
 
@@ -189,7 +244,8 @@ fn print_ready(terminal: &Terminal, stack: &Stack, credentials: &[String], remot
     let (gateway, admin, aws) = (&addresses.gateway, &addresses.admin, &addresses.aws);
     terminal.line(format_args!("\nReady after {:.1} s. Ctrl-C stops everything.\n", took.as_secs_f64()));
     terminal.line(format_args!("  API    {gateway}   {}", stack.routes().join(", ")));
-    terminal.line(format_args!("  admin  {admin}   /healthz, /messages/{{id}}, /messages, /queues, /metrics"));
+    terminal
+        .line(format_args!("  admin  {admin}   the console; /healthz, /messages/{{id}}, /messages, /queues, /metrics"));
     let services = if remote { "used instead of the built-in services" } else { "SQS, Secrets Manager" };
     terminal.line(format_args!("  AWS    {aws}   {services}: aws --endpoint-url {aws} sqs list-queues"));
     if let Some(url) = &addresses.rabbitmq {
@@ -213,5 +269,23 @@ fn print_ready(terminal: &Terminal, stack: &Stack, credentials: &[String], remot
         terminal
             .line(r#"    -d '{"order_id": "o-1", "customer_id": "c-1", "items": [{"sku": "tea", "quantity": 2}]}'"#);
         terminal.line("");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_and_a_dumb_terminal_have_plain_lines() {
+        for (is_terminal, term, no_color, expected) in [
+            (true, "xterm", "", (true, true)),
+            (true, "", "", (true, true)),
+            (true, "xterm", "1", (true, false)),
+            (true, "dumb", "", (false, false)),
+            (false, "xterm", "", (false, false)),
+        ] {
+            assert_eq!(look(is_terminal, term, no_color), expected, "{is_terminal} {term} {no_color}");
+        }
     }
 }

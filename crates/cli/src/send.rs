@@ -89,7 +89,8 @@ fn exchange(arguments: &Arguments) -> Result<bool, CommandError> {
     let host = parse(to)?.authority().map(|authority| format!("https://{authority}")).unwrap_or_default();
     let public_url = arguments.public_url.as_deref().map_or(host.as_str(), |url| url.trim_end_matches('/'));
     let message = Message { headers: given, url: format!("{public_url}{target}"), body };
-    let Message { headers, url, body } = complete(&contract, &found, message, &Credentials::of(arguments), &method)?;
+    let Message { headers, url, body } =
+        complete(&contract, &found, message, &Credentials::of(arguments), &method, &|note| eprintln!("{note}"))?;
 
     let target = url.strip_prefix(public_url).unwrap_or(target);
     let url = format!("{to}{target}");
@@ -119,13 +120,18 @@ fn exchange(arguments: &Arguments) -> Result<bool, CommandError> {
 }
 
 /// What the caller says of the credentials.
-struct Credentials<'a> {
+pub(crate) struct Credentials<'a> {
     secret: Option<&'a str>,
     keyid: Option<&'a str>,
     claims: &'a [(String, String)],
 }
 
 impl<'a> Credentials<'a> {
+    /// Returns those of the local stack.
+    pub(crate) fn development() -> Self {
+        Self { secret: None, keyid: None, claims: &[] }
+    }
+
     fn of(arguments: &'a Arguments) -> Self {
         let Arguments { secret, keyid, claims, .. } = arguments;
         Self { secret: secret.as_deref(), keyid: keyid.as_deref(), claims }
@@ -133,20 +139,22 @@ impl<'a> Credentials<'a> {
 }
 
 /// A request to sign and send.
-struct Message {
-    headers: HeaderMap,
+pub(crate) struct Message {
+    pub(crate) headers: HeaderMap,
     /// The URL as the provider knows it.
-    url: String,
-    body: Vec<u8>,
+    pub(crate) url: String,
+    pub(crate) body: Vec<u8>,
 }
 
-/// Adds the missing headers that the contract requires: content type, credentials, idempotency key.
-fn complete(
+/// Adds the missing headers that the contract requires: content type, credentials, idempotency key. What the caller did
+/// not choose is passed to `note`.
+pub(crate) fn complete(
     contract: &Contract,
     found: &Match<'_>,
     mut message: Message,
     &Credentials { secret, keyid, claims }: &Credentials<'_>,
     method: &str,
+    note: &dyn Fn(&str),
 ) -> Result<Message, CommandError> {
     let operation = found.operation;
     let schemes = operation.security.first().into_iter().flatten();
@@ -202,23 +210,23 @@ fn complete(
                 let development = || development::tokens::route_token(paths::TEMPLATE, contract, &key, claims);
                 match secret.map(str::to_owned).or_else(development) {
                     Some(token) => add(&mut message.headers, "authorization", &format!("Bearer {token}"))?,
-                    None => eprintln!(
+                    None => note(&format!(
                         "{}: {} has no JWT authorizer for {key} whose issuer and audience are known: send the token that \
                          cargo local prints, with --secret",
                         requirement.scheme,
                         paths::TEMPLATE
-                    ),
+                    )),
                 }
             }
-            Some(SecurityScheme::Gateway { .. }) => eprintln!(
+            Some(SecurityScheme::Gateway { .. }) => note(&format!(
                 "{}: only a gateway checks these credentials, and cargo local has none: send them with --header",
                 requirement.scheme
-            ),
+            )),
             Some(SecurityScheme::Signature { .. }) | None => {}
         }
     }
     for name in key_headers.iter().filter(|name| !message.headers.contains_key(**name)).collect::<Vec<_>>() {
-        eprintln!("{name}: {id}");
+        note(&format!("{name}: {id}"));
         add(&mut message.headers, name, &id)?;
     }
     Ok(message)

@@ -1,6 +1,6 @@
 //! `sluicegate webhook verify`: verifies a recorded webhook step by step, and tries the usual mistakes.
 //!
-//! It prints what was signed, never a secret.
+//! It prints what was signed, never a secret. The console of `cargo local` shows the same of a refused request.
 
 mod mistakes;
 
@@ -13,7 +13,8 @@ use std::{
 
 use clap::{Args, Subcommand};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use sluicegate_webhook::{Provider, PublishedKeys, Request, Scheme, Secret, SignatureError};
+use sluicegate_local::{Finding, RefusedRequest};
+use sluicegate_webhook::{Assurance, Provider, PublishedKeys, Request, Scheme, Secret, SignatureError};
 
 use crate::{CommandError, fail, input, output::say, send::parse_header};
 
@@ -117,24 +118,8 @@ fn verify(arguments: &VerifyArguments) -> Result<bool, CommandError> {
     };
     say(format_args!("scheme   {slug}: {name}, {docs}"));
     say(format_args!("body     {} bytes", body.len()));
-    let request = Request::new(&recorded.headers, &body).at(recorded.method, recorded.url);
-    match scheme.signed_texts(&request) {
-        Ok(texts) => {
-            for text in texts {
-                // A message signature signs a line for each component.
-                let lines = if scheme.signature.message.is_some() {
-                    text.split(|b| *b == b'\n').collect()
-                } else {
-                    vec![&text[..]]
-                };
-                for line in lines {
-                    say(format_args!("signed   {}", shown(line)));
-                }
-            }
-        }
-        Err(error) => {
-            say(format_args!("signed   not known: {error}"));
-        }
+    for line in signed(scheme, &recorded, &body) {
+        say(format_args!("signed   {line}"));
     }
     if let (Err(SignatureError::KeyNeeded { url }), Some(file)) =
         (recorded.result(scheme, &secret, &body), &arguments.key)
@@ -152,6 +137,53 @@ fn verify(arguments: &VerifyArguments) -> Result<bool, CommandError> {
         say(format_args!("cause    {cause}"));
     }
     Ok(false)
+}
+
+/// Returns the texts that the scheme signs, as lines to show.
+fn signed(scheme: &Scheme, recorded: &Recorded<'_>, body: &[u8]) -> Vec<String> {
+    let request = Request::new(&recorded.headers, body).at(recorded.method, recorded.url);
+    let texts = match scheme.signed_texts(&request) {
+        Ok(texts) => texts,
+        Err(error) => return vec![format!("not known: {error}")],
+    };
+    // A message signature signs a line for each component.
+    let is_lines = scheme.signature.message.is_some();
+    texts.iter().flat_map(|text| text.split(|b| is_lines && *b == b'\n')).map(shown).collect()
+}
+
+/// Explains a request that was refused: what was signed, the result with this secret, and the causes. `url` is the one
+/// that the provider called.
+pub(crate) fn explain(scheme: &Scheme, secret: &str, request: &RefusedRequest, url: &str) -> Vec<Finding> {
+    let finding = |name, text| Finding { name, text };
+    let key = match scheme.secret(secret) {
+        Ok(key) => key,
+        Err(error) => return vec![finding("result", error.to_string())],
+    };
+    let recorded = Recorded {
+        headers: request.headers.clone(),
+        method: &request.method,
+        url,
+        at_unix_s: request.at_unix_s,
+        keys: Vec::new(),
+    };
+    let body = &request.body;
+    let mut findings = Vec::new();
+    // A scheme that signs nothing sends the secret, which may be in the text.
+    if scheme.assurance != Assurance::Token {
+        findings.extend(signed(scheme, &recorded, body).into_iter().map(|line| finding("signed", line)));
+    }
+    match recorded.result(scheme, &key, body) {
+        Ok(()) => findings.push(finding("result", "the signature is valid with the development secret".to_owned())),
+        Err(error) => {
+            findings.push(finding("result", error.to_string()));
+            // The others are about the options of the command.
+            if matches!(error, SignatureError::Mismatch | SignatureError::Digest) {
+                let causes = causes(scheme, &recorded, secret, body, &error);
+                findings.extend(causes.into_iter().map(|cause| finding("cause", cause)));
+            }
+        }
+    }
+    findings
 }
 
 /// Returns the mistakes without which the signature is valid, and what to check if there are none.

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, str::FromStr};
 use serde_json::value::RawValue;
 use sluicegate_envelope::Envelope;
 
+use crate::DeadLetter;
+
 /// `/json/pointer=JSON` in the payload, or `name=JSON` for an attribute of the envelope.
 ///
 /// The member is replaced, or added to its object; `-` as the last step adds to an array (RFC 6901, section 4).
@@ -65,6 +67,21 @@ pub fn edited(body: &[u8], edits: &[Edit]) -> Result<Vec<u8>, EditError> {
             set(&text, &steps, &edit.json).map_err(|EditError(reason)| wrong(format!("{}: {reason}", edit.pointer)))?;
     }
     Ok(text.into_bytes())
+}
+
+/// Checks that a corrected body can replace that of `letter`: the message of an envelope must stay one.
+///
+/// # Errors
+/// The body is not an envelope.
+pub fn check_edited(letter: &DeadLetter, body: &[u8]) -> Result<(), EditError> {
+    let is_envelope = std::str::from_utf8(body).is_ok_and(|text| Envelope::decode(text).is_ok());
+    if (letter.envelope().is_some() || letter.pointer.is_some()) && !is_envelope {
+        return Err(wrong(
+            "the message has an envelope, and the corrected body is not one: write a CloudEvent in JSON with \
+             specversion, id, source and type",
+        ));
+    }
+    Ok(())
 }
 
 fn holds(json: &str, name: &str) -> bool {

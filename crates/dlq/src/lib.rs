@@ -23,6 +23,8 @@
 //! # }
 //! ```
 //!
+//! Without the feature `rabbitmq` (default) there are only those of SQS, and no AMQP client.
+//!
 //! A message is deleted only after its broker has confirmed that the copy is stored. After any failure, and if the
 //! process is killed at any point, each message is in the dead-letter queue, at its destination, or in both.
 
@@ -31,6 +33,7 @@ mod dead_letter_queue;
 mod edit;
 mod error;
 mod filter;
+#[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
 mod rate_limiter;
 mod run;
@@ -40,11 +43,11 @@ mod summary;
 pub use crate::{
     dead_letter::DeadLetter,
     dead_letter_queue::{DeadLetterQueue, ListedQueue},
-    edit::{Edit, EditError, edited},
+    edit::{Edit, EditError, check_edited, edited},
     error::Error,
     filter::{Condition, Filter, FilterError, Glob, Pattern, TimeBound},
     rate_limiter::{Rate, RateError, RateLimiter},
-    run::{Redrive, RunReport, RunStep, purge, redrive, scan},
+    run::{Redrive, RunReport, RunStep, find, purge, redrive, scan},
     summary::{ReasonGroup, Summary},
 };
 pub use sluicegate_queue::{dead_letter::REDRIVES, sqs::Pointer};

@@ -112,6 +112,24 @@ pub async fn scan<S: DeadLetterQueue>(
     run.end().await
 }
 
+/// Takes messages until the one with this id, its own or the broker's, which stays in flight.
+///
+/// # Errors
+/// The report of a run that did not reach it.
+pub async fn find<S: DeadLetterQueue>(queue: &S, id: &str, stop: &CancellationToken) -> Result<DeadLetter, RunReport> {
+    let filter = Filter { ids: vec![id.to_owned()], ..Filter::default() };
+    let mut found = None;
+    let report = scan(queue, stop, |letter| {
+        if !filter.matches(&letter) {
+            return ControlFlow::Continue(());
+        }
+        found = Some(letter);
+        ControlFlow::Break(())
+    })
+    .await;
+    found.ok_or(report)
+}
+
 /// Sends messages to their source queues, or to another queue.
 pub async fn redrive<S: DeadLetterQueue>(
     queue: &S,

@@ -228,6 +228,11 @@ impl Environment {
         self.process.freeze();
     }
 
+    /// Resumes a frozen process.
+    pub(crate) fn thaw(&self) {
+        self.process.thaw();
+    }
+
     /// Returns whether the process is running.
     pub(crate) fn is_alive(&self) -> bool {
         self.process.is_alive()

@@ -6,7 +6,7 @@
 //! future. Every process ends with the [`Function`].
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -87,6 +87,8 @@ struct Inner {
     spec: FunctionSpec,
     lines: LineSink,
     counts: FunctionCounts,
+    /// Whether environments are frozen between invocations.
+    freeze: AtomicBool,
     /// One permit per busy environment. Idle ones hold no permit and are used before a new one starts, so there are
     /// never more environments than permits.
     permits: Arc<Semaphore>,
@@ -116,6 +118,7 @@ impl Function {
         let inner = Inner {
             lines: Arc::new(move |line| observer(&name, line)),
             counts: FunctionCounts::default(),
+            freeze: AtomicBool::new(spec.freeze),
             permits: Arc::new(Semaphore::new(permits(&spec) as usize)),
             starts: Semaphore::new(starts_max()),
             throttle_logged: Mutex::default(),
@@ -138,6 +141,30 @@ impl Function {
     #[must_use]
     pub fn counts(&self) -> FunctionCounts {
         self.inner.counts.clone()
+    }
+
+    /// Returns the number of environments that are starting or running an invocation.
+    #[must_use]
+    pub fn busy_environments(&self) -> usize {
+        permits(&self.inner.spec) as usize - self.inner.permits.available_permits()
+    }
+
+    /// Returns whether its processes are stopped between invocations.
+    #[must_use]
+    pub fn is_frozen_when_idle(&self) -> bool {
+        self.inner.freeze.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether its processes are stopped between invocations ([`FunctionSpec::freeze`]), those that are idle now
+    /// included.
+    pub fn set_frozen_when_idle(&self, freeze: bool) {
+        self.inner.freeze.store(freeze, Ordering::Relaxed);
+        for environment in &self.inner.state().idle {
+            match freeze {
+                true => environment.freeze(),
+                false => environment.thaw(),
+            }
+        }
     }
 
     /// Invokes the function once, with a new trace id if none is given.
@@ -328,7 +355,7 @@ impl Inner {
 
     /// Keeps an environment for the next invocation, unless its code has been replaced meanwhile.
     fn check_in(&self, environment: Environment, generation: u64, permit: OwnedSemaphorePermit) {
-        if self.spec.freeze {
+        if self.freeze.load(Ordering::Relaxed) {
             environment.freeze();
         }
         let mut state = self.state();

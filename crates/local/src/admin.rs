@@ -1,68 +1,33 @@
-//! The admin port: health, message logs, queue counts, metrics. Read-only, in JSON except for the metrics.
+//! The admin port: the console and its API.
 //!
-//! `GET /healthz` is 200 once every function has started, else 503 with the reasons. `GET /messages/{id}` is the log of
-//! a message, `GET /messages` the latest messages, `GET /queues` the counts of every queue, dead-letter queues
-//! included; the counts of RabbitMQ may be some seconds old. `GET /metrics` is for Prometheus (see [`crate::metrics`]).
-//! A request with the `Host` of a development issuer gets its documents, such as its key set.
+//! Each address answers HTML to a browser and JSON to every other client; [`api`] has the answers in JSON, which
+//! `openapi.yaml` describes, and [`page`] the pages. `GET /events` streams changes. [`security`] refuses requests of
+//! other sites. A request with the `Host` of a development issuer gets its documents, such as its key set.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
-};
+mod actions;
+mod api;
+mod assets;
+mod events;
+mod health;
+mod json_lines;
+mod message;
+mod page;
+mod problem;
+mod published;
+mod security;
+#[cfg(test)]
+mod tests;
 
-use axum::{
-    Router,
-    extract::{Path, Request, State},
-    middleware::{Next, from_fn_with_state},
-    response::{IntoResponse as _, Response},
-    routing::get,
-};
-use http::{HeaderValue, StatusCode, Uri, header};
-use serde_json::{Value, json};
-use sluicegate_lambda_emulator::SqsClient;
+use std::sync::Arc;
+
+use axum::{Router, middleware::from_fn_with_state, routing::get};
 use tokio::net::TcpListener;
 
-use crate::{
-    journal::Journal,
-    metrics::{self, Metrics},
-    rabbitmq::QueueCounts,
-};
-
-/// Largest number of messages that `GET /messages` lists.
-const LATEST_MAX: usize = 100;
-
-/// The parts that are not running, with the reasons. Clones share the state.
-#[derive(Clone, Default)]
-pub(crate) struct Health {
-    waiting: Arc<Mutex<BTreeMap<String, String>>>,
-}
-
-impl Health {
-    /// Marks a part as not running, for this reason.
-    pub(crate) fn down(&self, part: &str, reason: &str) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(part.to_owned(), reason.to_owned());
-    }
-
-    /// Marks a part as running.
-    pub(crate) fn up(&self, part: &str) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(part);
-    }
-
-    fn reasons(&self) -> BTreeMap<String, String> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// A document that stands in for one of a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublishedDocument {
-    /// The host, and its port if it is not 443.
-    pub host: String,
-    /// The path and query.
-    pub path: String,
-    /// The JSON text.
-    pub body: String,
-}
+use crate::{contract_facts::ContractFacts, function_lines::FunctionLines, journal::Journal, metrics::Metrics};
+pub(crate) use actions::Actions;
+pub(crate) use health::Health;
+pub use published::PublishedDocument;
+use security::Token;
 
 /// The sources of the admin port.
 #[derive(Clone)]
@@ -71,114 +36,56 @@ pub(crate) struct Admin {
     pub health: Health,
     /// The message logs.
     pub journal: Journal,
-    /// The client of the SQS queues.
-    pub client: SqsClient,
-    /// Name and URL of each SQS queue.
-    pub queues: Vec<(String, String)>,
-    /// The names of the dead-letter queues.
-    pub dead_letter_queues: BTreeSet<String>,
-    /// The queues on RabbitMQ, if it is used.
-    pub rabbitmq: Option<QueueCounts>,
+    /// What the actions act on.
+    pub actions: Actions,
     /// The metrics of the functions.
     pub metrics: Metrics,
+    /// The latest lines of the functions' logs.
+    pub lines: FunctionLines,
     /// The documents of development issuers.
     pub published: Arc<[PublishedDocument]>,
+    /// The facts of the contract.
+    pub contract: ContractFacts,
+}
+
+/// The state of the handlers.
+#[derive(Clone)]
+struct Console {
+    admin: Admin,
+    token: Token,
 }
 
 /// Serves until the future is dropped.
 ///
 /// # Errors
-/// The error of accepting connections.
+/// The error of accepting connections; the operating system has no random numbers.
 pub(crate) async fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<()> {
-    let app = Router::new()
-        .route("/healthz", get(healthz))
-        .route("/messages", get(messages))
-        .route("/messages/{id}", get(message))
-        .route("/queues", get(queues))
-        .route("/metrics", get(metrics))
-        .fallback(async |uri: Uri| problem("not_found", &format!("{} does not exist.", uri.path())))
-        .layer(from_fn_with_state(Arc::clone(&admin.published), published))
-        .with_state(admin);
-    axum::serve(listener, app).await
+    axum::serve(listener, router(admin, Token::random()?)).await
 }
 
-/// Answers a request for a document of a development issuer, and passes on any other.
-async fn published(State(documents): State<Arc<[PublishedDocument]>>, request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let path = request.uri().path_and_query().map_or("", |path| path.as_str());
-    match documents.iter().find(|document| document.host == host && document.path == path) {
-        Some(document) => {
-            ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], document.body.clone())
-                .into_response()
-        }
-        None => next.run(request).await,
-    }
-}
-
-async fn healthz(State(admin): State<Admin>) -> Response {
-    let reasons = admin.health.reasons();
-    match reasons.is_empty() {
-        true => answer(StatusCode::OK, "application/json", &json!({ "status": "ok" })),
-        false => {
-            let body = json!({ "status": "not ready", "reasons": reasons });
-            answer(StatusCode::SERVICE_UNAVAILABLE, "application/json", &body)
-        }
-    }
-}
-
-async fn messages(State(admin): State<Admin>) -> Response {
-    answer(StatusCode::OK, "application/json", &json!({ "messages": admin.journal.latest(LATEST_MAX) }))
-}
-
-async fn message(State(admin): State<Admin>, Path(id): Path<String>) -> Response {
-    match admin.journal.log_of(&id) {
-        Some(log) => answer(StatusCode::OK, "application/json", &log),
-        None => problem("message_unknown", "No message with this id was seen since the local stack started."),
-    }
-}
-
-async fn queues(State(admin): State<Admin>) -> Response {
-    answer(StatusCode::OK, "application/json", &json!({ "queues": counts(&admin).await }))
-}
-
-async fn metrics(State(admin): State<Admin>) -> Response {
-    let page = admin.metrics.page(&counts(&admin).await);
-    ([(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE))], page).into_response()
-}
-
-async fn counts(admin: &Admin) -> Vec<Value> {
-    let mut queues = Vec::new();
-    for (name, url) in &admin.queues {
-        let input = json!({ "QueueUrl": url, "AttributeNames": ["All"] });
-        let entry = match admin.client.call("GetQueueAttributes", input).await {
-            Ok(answer) => {
-                let count = |attribute: &str| -> Option<u64> { answer["Attributes"][attribute].as_str()?.parse().ok() };
-                json!({
-                    "name": name,
-                    "url": url,
-                    "dead_letters": admin.dead_letter_queues.contains(name),
-                    "visible": count("ApproximateNumberOfMessages"),
-                    "in_flight": count("ApproximateNumberOfMessagesNotVisible"),
-                    "delayed": count("ApproximateNumberOfMessagesDelayed"),
-                })
-            }
-            Err(error) => json!({ "name": name, "url": url, "error": error.to_string() }),
-        };
-        queues.push(entry);
-    }
-    if let Some(rabbitmq) = &admin.rabbitmq {
-        queues.extend(rabbitmq.read().await);
-    }
-    queues
-}
-
-/// Returns a 404 as an RFC 9457 problem.
-fn problem(code: &str, detail: &str) -> Response {
-    let body = json!({ "title": "Not Found", "status": 404, "code": code, "detail": detail });
-    answer(StatusCode::NOT_FOUND, "application/problem+json", &body)
-}
-
-fn answer(status: StatusCode, content_type: &'static str, body: &Value) -> Response {
-    let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
-    (status, content_type, format!("{body}\n")).into_response()
+fn router(admin: Admin, token: Token) -> Router {
+    let published = Arc::clone(&admin.published);
+    let act = actions::actions(admin.actions.clone(), admin.journal.clone());
+    let listings = actions::listings(admin.actions.clone());
+    Router::new()
+        .route("/", get(page::home))
+        .route("/healthz", get(api::healthz))
+        .route("/messages", get(api::messages))
+        .route("/messages/{id}", get(api::message))
+        .route("/messages/{id}/logs", get(api::logs))
+        .route("/messages/{id}/payload", get(api::payload))
+        .route("/events", get(events::events))
+        .route("/queues", get(api::queues))
+        .route("/functions", get(api::functions))
+        .route("/contract", get(api::contract))
+        .route("/metrics", get(api::metrics))
+        .route("/token", get(api::token))
+        .route("/openapi.yaml", get(assets::openapi))
+        .route("/assets/{name}", get(assets::asset))
+        .fallback(problem::not_found)
+        .with_state(Console { admin, token: token.clone() })
+        .merge(listings)
+        .merge(act)
+        .layer(from_fn_with_state(token, security::check))
+        .layer(from_fn_with_state(published, published::answer))
 }

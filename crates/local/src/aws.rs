@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use sqs_emulator::{Sqs, serve_with};
 use tokio::net::TcpListener;
 
+use crate::broker_faults::BrokerFaults;
 use crate::dynamodb::{DYNAMODB, DynamoDb};
 use crate::s3::S3;
 use crate::secrets::{SecretLookup, SecretVersions, SecretsManagerError};
@@ -45,7 +46,19 @@ pub async fn serve(
     dynamodb: Option<DynamoDb>,
     s3: S3,
 ) -> std::io::Result<()> {
-    let services = Arc::new(Services { sqs, secrets: SecretVersions::new(secrets), dynamodb, s3 });
+    serve_with_faults(listener, sqs, secrets, dynamodb, s3, BrokerFaults::default()).await
+}
+
+/// Serves like [`serve`], with the faults of SQS.
+pub(crate) async fn serve_with_faults(
+    listener: TcpListener,
+    sqs: Sqs,
+    secrets: SecretLookup,
+    dynamodb: Option<DynamoDb>,
+    s3: S3,
+    faults: BrokerFaults,
+) -> std::io::Result<()> {
+    let services = Arc::new(Services { sqs, secrets: SecretVersions::new(secrets), dynamodb, s3, faults });
     serve_with(listener, move |request| {
         let services = Arc::clone(&services);
         async move { answer(&services, request).await }
@@ -58,15 +71,16 @@ struct Services {
     secrets: SecretVersions,
     dynamodb: Option<DynamoDb>,
     s3: S3,
+    faults: BrokerFaults,
 }
 
-async fn answer(services: &Services, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(services: &Services, request: Request<Incoming>) -> Option<Response<Full<Bytes>>> {
     if S3::is_for(&request) {
-        return services.s3.answer(request).await;
+        return Some(services.s3.answer(request).await);
     }
     let target = request.headers().get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
     if target.is_empty() || target.starts_with("AmazonSQS.") {
-        return sqs_emulator::answer(&services.sqs, request).await;
+        return services.faults.answer(&services.sqs, request).await;
     }
     let of_dynamodb = target.strip_prefix(DYNAMODB.target).and_then(|action| action.strip_prefix('.'));
     let mut response = match (&services.dynamodb, of_dynamodb) {
@@ -82,7 +96,7 @@ async fn answer(services: &Services, request: Request<Incoming>) -> Response<Ful
     if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()) {
         response.headers_mut().insert("x-amzn-requestid", id);
     }
-    response
+    Some(response)
 }
 
 fn answer_dynamodb((status, body): (u16, String)) -> Response<Full<Bytes>> {

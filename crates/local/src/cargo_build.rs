@@ -1,8 +1,9 @@
 //! Cargo builds of the functions.
 //!
-//! Cargo's progress and diagnostics go to the terminal unchanged; the paths of the executables come from its JSON
-//! messages.
+//! Cargo's diagnostics go to the terminal unchanged, and its progress too unless the terminal shows it in its own way;
+//! the paths of the executables come from cargo's JSON messages.
 
+mod progress;
 mod workspace;
 
 use std::{
@@ -14,8 +15,11 @@ use std::{
 use serde::Deserialize;
 use tokio::process::Command;
 
+pub use progress::BuildProgress;
 pub use workspace::CommandPackage;
 use workspace::Workspace;
+
+use crate::terminal::Terminal;
 
 /// The failure of a build.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +28,11 @@ pub enum BuildError {
     #[error("cannot run cargo: {0} (install Rust from https://rustup.rs)")]
     Cargo(#[source] std::io::Error),
     /// Cargo failed and printed the reason.
-    #[error("the functions do not compile; see cargo's errors above")]
+    #[error("cargo failed; see its errors above")]
     Failed,
+    /// The functions do not compile. Cargo printed the errors, and [`FailedBuild::errors`] returns them.
+    #[error("the functions do not compile; see cargo's errors above")]
+    Compile(FailedBuild),
     /// The template names a binary that the workspace does not have.
     #[error("cargo built no binary `{0}`; Metadata: BuildProperties: Binary in the template must name one")]
     Missing(String),
@@ -53,8 +60,8 @@ pub enum BuildError {
 ///
 /// # Errors
 /// Cargo does not start or cannot read the manifest, or the package does not have exactly one binary.
-pub(crate) async fn only_binary(folder: &Path) -> Result<String, BuildError> {
-    let mut binaries = Workspace::read(folder).await?.binaries();
+pub(crate) async fn only_binary(folder: &Path, terminal: &Terminal) -> Result<String, BuildError> {
+    let mut binaries = Workspace::read(folder, terminal).await?.binaries();
     match (binaries.pop(), binaries.is_empty()) {
         (Some(binary), true) => Ok(binary),
         (last, _) => {
@@ -88,13 +95,14 @@ pub async fn build(
     names: &[String],
     release: bool,
     running: Option<&CommandPackage>,
+    terminal: &Terminal,
 ) -> Result<BTreeMap<String, Executable>, BuildError> {
     let selection = match running {
         _ if release => vec!["--release".to_owned()],
-        Some(running) => Workspace::read(folder).await?.selection(&[(folder, names)], running),
+        Some(running) => Workspace::read(folder, terminal).await?.selection(&[(folder, names)], running),
         None => Vec::new(),
     };
-    build_selected(folder, names, &selection).await
+    build_selected(folder, names, &selection, terminal).await
 }
 
 /// Builds the named binaries of several folders; returns the executables by folder and name.
@@ -108,6 +116,7 @@ pub(crate) async fn build_all(
     folders: &Folders,
     release: bool,
     running: Option<&CommandPackage>,
+    terminal: &Terminal,
 ) -> Result<BTreeMap<PathBuf, BTreeMap<String, Executable>>, BuildError> {
     let names: Vec<String> = folders.values().flatten().cloned().collect();
     let are_distinct = names.iter().collect::<BTreeSet<_>>().len() == names.len();
@@ -117,9 +126,9 @@ pub(crate) async fn build_all(
         && !release
     {
         let parts: Vec<_> = folders.iter().map(|(folder, names)| (folder.as_path(), names.as_slice())).collect();
-        let selection = Workspace::read(first).await?.selection(&parts, running);
+        let selection = Workspace::read(first, terminal).await?.selection(&parts, running);
         if !selection.is_empty() {
-            let built = build_selected(first, &names, &selection).await?;
+            let built = build_selected(first, &names, &selection, terminal).await?;
             let of = |names: &[String]| -> BTreeMap<_, _> {
                 names.iter().filter_map(|name| built.get_key_value(name)).map(|(k, v)| (k.clone(), v.clone())).collect()
             };
@@ -128,7 +137,7 @@ pub(crate) async fn build_all(
     }
     let mut executables = BTreeMap::new();
     for (folder, names) in folders {
-        executables.insert(folder.clone(), build(folder, names, release, running).await?);
+        executables.insert(folder.clone(), build(folder, names, release, running, terminal).await?);
     }
     Ok(executables)
 }
@@ -137,16 +146,61 @@ async fn build_selected(
     folder: &Path,
     names: &[String],
     selection: &[String],
+    terminal: &Terminal,
 ) -> Result<BTreeMap<String, Executable>, BuildError> {
-    let mut command = cargo_in(folder);
-    command.arg("build").arg("--message-format=json-render-diagnostics");
-    command.args(names.iter().flat_map(|name| ["--bin", name])).args(selection);
-    let built = executables(&run(command).await?);
+    let build = FailedBuild { folder: folder.to_owned(), names: names.to_vec(), selection: selection.to_vec() };
+    let command = build.command("json-render-diagnostics");
+    let output = run(command, terminal).await.map_err(|error| match error {
+        BuildError::Failed => BuildError::Compile(build),
+        error => error,
+    });
+    let built = executables(&output?);
     let found = names.iter().map(|name| match built.get(name) {
         Some(built) => Ok((name.clone(), built.clone())),
         None => Err(BuildError::Missing(name.clone())),
     });
     found.collect()
+}
+
+/// A build that failed.
+#[derive(Debug)]
+pub struct FailedBuild {
+    folder: PathBuf,
+    names: Vec<String>,
+    selection: Vec<String>,
+}
+
+impl FailedBuild {
+    fn command(&self, format: &str) -> Command {
+        let mut command = cargo_in(&self.folder);
+        command.arg("build").arg(format!("--message-format={format}"));
+        command.args(self.names.iter().flat_map(|name| ["--bin", name])).args(&self.selection);
+        command
+    }
+
+    /// Returns the compiler's errors. It compiles what failed once more, because cargo prints them to the terminal
+    /// alone.
+    pub(crate) async fn errors(&self) -> String {
+        let mut command = self.command("json");
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command.output().await.map_or_else(|error| error.to_string(), |output| compiler_errors(&output.stdout))
+    }
+}
+
+/// Reads the compiler's errors from cargo's messages.
+fn compiler_errors(messages: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Message {
+        message: Diagnostic,
+    }
+    #[derive(Deserialize)]
+    struct Diagnostic {
+        level: String,
+        rendered: String,
+    }
+    let messages = messages.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+    let errors = messages.filter(|message: &Message| message.message.level.starts_with("error"));
+    errors.map(|message| message.message.rendered).collect()
 }
 
 /// Returns a command that runs cargo, without the variables that cargo set for this program.
@@ -167,12 +221,14 @@ fn cargo_in(folder: &Path) -> Command {
     command
 }
 
-/// Runs the command and returns its standard output. Standard error goes to the terminal, which `Command::output`
-/// prevents.
-async fn run(mut command: Command) -> Result<Vec<u8>, BuildError> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
-    let cargo = command.spawn().map_err(BuildError::Cargo)?;
-    let output = cargo.wait_with_output().await.map_err(BuildError::Cargo)?;
+/// Runs the command and returns its standard output. Standard error goes to the terminal.
+async fn run(mut command: Command, terminal: &Terminal) -> Result<Vec<u8>, BuildError> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    let progress = progress::capture(&mut command, terminal);
+    let mut cargo = command.spawn().map_err(BuildError::Cargo)?;
+    let stderr = cargo.stderr.take();
+    let (output, ()) = tokio::join!(cargo.wait_with_output(), progress::show(progress, stderr, terminal));
+    let output = output.map_err(BuildError::Cargo)?;
     if output.status.success() { Ok(output.stdout) } else { Err(BuildError::Failed) }
 }
 
@@ -204,6 +260,8 @@ fn executables(messages: &[u8]) -> BTreeMap<String, Executable> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
     #[test]
@@ -218,7 +276,23 @@ not JSON
     }
 
     #[tokio::test]
+    async fn a_failed_build_has_the_compilers_errors() {
+        let terminal = Terminal::new(Arc::new(|_: &str| {}), false);
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = "[package]\nname = \"sample-wrong\"\nedition = \"2021\"\n[workspace]\n";
+        std::fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
+        std::fs::create_dir(folder.path().join("src")).unwrap();
+        std::fs::write(folder.path().join("src/main.rs"), "fn main() { let unused = 1; missing(); }").unwrap();
+        let built = build(folder.path(), &["sample-wrong".to_owned()], false, None, &terminal).await;
+        let Err(BuildError::Compile(failed)) = built else { panic!("{built:?}") };
+        let errors = failed.errors().await;
+        assert!(errors.starts_with("error[E0425]: cannot find function `missing`"), "{errors}");
+        assert!(errors.contains("src/main.rs:1") && !errors.contains("unused"), "{errors}");
+    }
+
+    #[tokio::test]
     async fn a_package_without_exactly_one_binary_must_name_it() {
+        let terminal = Terminal::new(Arc::new(|_: &str| {}), false);
         let check = async |name: &str, files: &[&str], expected: Result<&str, &str>| {
             let folder = tempfile::tempdir().unwrap();
             let manifest = format!("[package]\nname = \"{name}\"\nedition = \"2021\"\n[workspace]\n");
@@ -228,7 +302,7 @@ not JSON
                 std::fs::create_dir_all(path.parent().unwrap()).unwrap();
                 std::fs::write(path, "fn main() {}").unwrap();
             }
-            let found = only_binary(folder.path()).await.map_err(|error| error.to_string());
+            let found = only_binary(folder.path(), &terminal).await.map_err(|error| error.to_string());
             match (&found, expected) {
                 (Ok(found), Ok(expected)) => assert_eq!(found, expected),
                 (Err(found), Err(expected)) => assert!(found.contains(expected), "{found}"),
@@ -239,5 +313,24 @@ not JSON
         check("orders", &["src/bin/handler.rs"], Ok("handler")).await;
         check("orders", &["src/bin/a.rs", "src/bin/b.rs"], Err("several binaries (a, b)")).await;
         check("orders", &["src/lib.rs"], Err("no package with a binary; name one with Metadata")).await;
+    }
+
+    #[tokio::test]
+    async fn a_build_reports_its_progress_as_cargo_counts_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = "[package]\nname = \"sample-progress\"\nedition = \"2021\"\n[workspace]\n";
+        std::fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
+        std::fs::create_dir(folder.path().join("src")).unwrap();
+        let printed = Arc::<Mutex<Vec<String>>>::default();
+        let sink = Arc::clone(&printed);
+        let terminal = Terminal::json(Arc::new(move |line: &str| sink.lock().unwrap().push(line.to_owned())));
+        for (main, is_built) in [("fn main() {}", true), ("fn main() { wrong }", false)] {
+            std::fs::write(folder.path().join("src/main.rs"), main).unwrap();
+            let built = build(folder.path(), &["sample-progress".to_owned()], false, None, &terminal).await;
+            assert_eq!(built.is_ok(), is_built, "{built:?}");
+            let events = std::mem::take(&mut *printed.lock().unwrap()).join("\n");
+            let running = r#""event":"build","state":"running","built":0,"units":1,"crates":"sample-progress(bin)"}"#;
+            assert!(events.contains(running), "{events}");
+        }
     }
 }

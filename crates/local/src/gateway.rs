@@ -10,6 +10,7 @@ mod authorizer;
 mod connection;
 mod event;
 mod exchange;
+mod kept_event;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub use authorizer::TokenVerifier;
 use exchange::Gateway;
 pub(crate) use exchange::{ExchangeObserver, HttpExchange, Integration};
 pub use exchange::{HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience};
+pub(crate) use kept_event::KeptEvent;
 pub(crate) use routes::RouteTable;
 
 /// Serves until the future is dropped; requests in progress then are still answered.

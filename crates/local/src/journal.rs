@@ -13,104 +13,27 @@ pub(crate) mod rabbitmq;
 #[cfg(feature = "rabbitmq")]
 mod tests;
 
+mod logs;
+mod select;
+mod step;
+
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    fmt,
-    num::NonZeroU8,
+    collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use http::StatusCode;
+use serde::Deserialize;
 use sluicegate_lambda_emulator::MappingEvent;
 use sluicegate_queue::dead_letter::REASON;
 use sqs_emulator::QueueEvent;
-use time::{
-    OffsetDateTime,
-    format_description::well_known::iso8601::{Config, EncodedConfig, Iso8601, TimePrecision},
-};
+use time::OffsetDateTime;
 
-use crate::s3::S3;
-
-/// Largest number of messages with a log; the oldest are dropped.
-const MESSAGES_MAX: usize = 10_000;
-/// Largest number of steps in one log: the first and the latest are kept.
-const STEPS_MAX: usize = 200;
-
-/// The time of a step: RFC 3339 with three digits of the second, so that the texts sort as the times.
-const AT: EncodedConfig =
-    Config::DEFAULT.set_time_precision(TimePrecision::Second { decimal_digits: NonZeroU8::new(3) }).encode();
-
-/// A step of a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "step", rename_all = "kebab-case")]
-#[allow(missing_docs)] // Field names describe the fields.
-pub enum MessageStep {
-    /// The broker stored it.
-    Accepted { queue: String },
-    /// It was sent again, and the queue kept one copy.
-    Repeated,
-    /// A function received it.
-    Delivered { queue: String, function: String, receive_count: u32 },
-    /// The function processed it.
-    Done,
-    /// The function returned it to be retried after this delay.
-    Retrying { visible_in_s: u32 },
-    /// It returned to its queue and is visible again after its visibility timeout.
-    Returned { reason: String },
-    /// It was moved to a dead-letter queue.
-    DeadLettered { queue: String, reason: String },
-    /// It was moved from a dead-letter queue back to a queue.
-    Redriven { queue: String },
-    /// No filter of the mapping matches, so it was deleted.
-    FilteredOut { queue: String, function: String },
-    /// It was too large for an event and was dropped.
-    Dropped { queue: String, reason: String },
-    /// Its retention period ended.
-    Expired { queue: String },
-    /// Its queue was purged or deleted.
-    Purged { queue: String },
-}
-
-impl MessageStep {
-    /// Returns the step's name, as in JSON.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Accepted { .. } => "accepted",
-            Self::Repeated => "repeated",
-            Self::Delivered { .. } => "delivered",
-            Self::Done => "done",
-            Self::Retrying { .. } => "retrying",
-            Self::Returned { .. } => "returned",
-            Self::DeadLettered { .. } => "dead-lettered",
-            Self::Redriven { .. } => "redriven",
-            Self::FilteredOut { .. } => "filtered-out",
-            Self::Dropped { .. } => "dropped",
-            Self::Expired { .. } => "expired",
-            Self::Purged { .. } => "purged",
-        }
-    }
-}
-
-/// Writes the step's details for a line on the terminal.
-impl fmt::Display for MessageStep {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Accepted { queue } | Self::Redriven { queue } => write!(out, "into {queue}"),
-            Self::Repeated => write!(out, "is already on the queue"),
-            Self::Delivered { queue, function, receive_count } => {
-                write!(out, "from {queue} to {function}, receive {receive_count}")
-            }
-            Self::Retrying { visible_in_s } => write!(out, "in {visible_in_s} s"),
-            Self::Returned { reason } => write!(out, "to its queue: {reason}"),
-            Self::DeadLettered { queue, reason } => write!(out, "into {queue}: {reason}"),
-            Self::Dropped { queue, reason } => write!(out, "from {queue}: {reason}"),
-            Self::FilteredOut { queue, function } => write!(out, "of {queue} before {function}"),
-            Self::Expired { queue } | Self::Purged { queue } => write!(out, "from {queue}"),
-            Self::Done => Ok(()),
-        }
-    }
-}
+use crate::{gateway::HttpExchange, s3::S3};
+use logs::Logs;
+pub(crate) use logs::{Content, Exchange};
+pub(crate) use select::{Filter, Row, STATES, Selection};
+pub(crate) use step::{MessageStep, step_json, time_text};
 
 /// Receives every step as it is recorded.
 pub(crate) type StepObserver = Arc<dyn Fn(&str, &MessageStep) + Send + Sync>;
@@ -125,45 +48,20 @@ struct Inner {
     dead_letter_queues: HashSet<String>,
     observer: StepObserver,
     objects: S3,
-    state: Mutex<State>,
+    state: Mutex<Logs>,
 }
 
-#[derive(Default)]
-struct State {
-    logs: HashMap<String, MessageLog>,
-    /// Message ids, oldest first.
-    order: VecDeque<String>,
-}
-
-/// The log of one message.
-#[derive(Default)]
-struct MessageLog {
-    steps: Vec<(OffsetDateTime, MessageStep)>,
-    /// The message was sent, and its sender has no answer yet.
-    unanswered: bool,
-}
-
-impl MessageLog {
-    /// Returns the last step that changed the message's state.
-    fn state(&self) -> &'static str {
-        let last = self.steps.iter().rev().find(|(_, step)| *step != MessageStep::Repeated);
-        last.map_or("unknown", |(_, step)| step.name())
-    }
-
-    /// Inserts `accepted` as the first step if a delivery was recorded before it; returns whether it did.
-    fn put_first(&mut self, accepted: &MessageStep) -> bool {
-        match self.steps.first() {
-            Some((at, first)) if !matches!(first, MessageStep::Accepted { .. }) => {
-                self.steps.insert(0, (*at, accepted.clone()));
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn last(&self) -> Option<&MessageStep> {
-        self.steps.last().map(|(_, step)| step)
-    }
+/// A message with its steps, as they are now.
+#[derive(Debug)]
+pub(crate) struct Message {
+    /// Its row in a list.
+    pub row: Row,
+    /// Its steps, oldest first.
+    pub steps: Vec<(OffsetDateTime, MessageStep)>,
+    /// What is kept of it.
+    pub content: Content,
+    /// The version of the journal, for `/events?since=`.
+    pub version: u64,
 }
 
 impl Journal {
@@ -189,9 +87,7 @@ impl Journal {
                     self.record(&id, MessageStep::DeadLettered { queue: queue.to_string(), reason });
                 } else {
                     self.record(&id, MessageStep::Accepted { queue: queue.to_string() });
-                    if let Some(log) = self.state().logs.get_mut(&id) {
-                        log.unanswered = true;
-                    }
+                    self.sent(&id, body);
                 }
             }
             // `sluicegate dlq` makes a dead letter invisible while it shows it, which is not a retry.
@@ -228,6 +124,7 @@ impl Journal {
         match event {
             MappingEvent::Delivered(_) => {
                 self.record(&id, MessageStep::Delivered { queue, function, receive_count: message.receive_count });
+                self.keep_if_unknown(&id, &message.body);
             }
             MappingEvent::Done(_) => {
                 // A function that rejects a message stores it in the dead-letter queue itself, then succeeds. On
@@ -258,10 +155,11 @@ impl Journal {
     /// names, the answer may be the only evidence.
     pub(crate) fn answered(&self, id: &str, remote: Option<&str>) {
         let mut state = self.state();
-        let log = state.logs.get_mut(id);
-        let (is_new, mut is_known, mut is_late) = (log.is_none(), false, false);
+        let log = state.get_mut(id);
+        let (mut is_new, mut is_known, mut is_late) = (true, false, false);
         let accepted = remote.map(|queue| MessageStep::Accepted { queue: queue.to_owned() });
         if let Some(log) = log {
+            is_new = log.steps.is_empty();
             is_known = std::mem::take(&mut log.unanswered);
             is_late = !is_known && accepted.as_ref().is_some_and(|accepted| log.put_first(accepted));
         }
@@ -274,19 +172,76 @@ impl Journal {
         }
     }
 
-    /// Returns the message's log: `{"id", "state", "steps": [{"at", "step", …}]}`.
-    pub(crate) fn log_of(&self, id: &str) -> Option<Value> {
-        let state = self.state();
-        let log = state.logs.get(id)?;
-        let steps: Vec<Value> = log.steps.iter().map(|(at, step)| step_json(*at, step)).collect();
-        Some(json!({ "id": id, "state": log.state(), "steps": steps }))
+    /// Records a request and its answer: with its messages after a 202, by the id of the request after a refusal.
+    pub(crate) fn exchanged(&self, exchange: &HttpExchange<'_>) {
+        #[derive(Deserialize)]
+        struct Answer {
+            id: Option<String>,
+            #[serde(default)]
+            items: Vec<Item>,
+            code: Option<String>,
+        }
+        #[derive(Deserialize)]
+        struct Item {
+            id: Option<String>,
+        }
+        let status = exchange.status;
+        if status != StatusCode::ACCEPTED && !status.is_client_error() && !status.is_server_error() {
+            return;
+        }
+        let answer = serde_json::from_slice(exchange.body);
+        let Answer { id, items, code } = answer.unwrap_or(Answer { id: None, items: Vec::new(), code: None });
+        let exchange = Arc::new(Exchange::of(exchange));
+        let mut state = self.state();
+        if status == StatusCode::ACCEPTED {
+            for id in id.into_iter().chain(items.into_iter().filter_map(|item| item.id)) {
+                state.keep_exchange(&id, &exchange);
+            }
+        } else {
+            let log = state.entry(&exchange.request_id);
+            log.push(MessageStep::Refused { status: status.as_u16(), code });
+            state.keep_exchange(&exchange.request_id, &exchange);
+        }
     }
 
-    /// Returns the latest messages, newest first: `[{"id", "state"}]`.
-    pub(crate) fn latest(&self, count: usize) -> Value {
+    /// Returns a message.
+    pub(crate) fn message(&self, id: &str) -> Option<Message> {
         let state = self.state();
-        let newest = state.order.iter().rev().take(count);
-        newest.map(|id| json!({ "id": id, "state": state.logs.get(id).map(MessageLog::state) })).collect()
+        let log = state.get(id)?;
+        let (_, _, version) = state.counts();
+        Some(Message { row: Row::of(log), steps: log.steps.clone(), content: log.content.clone(), version })
+    }
+
+    /// Returns the text of an envelope that is in a bucket and to which the message on the queue points.
+    pub(crate) fn stored_envelope(&self, body: &str) -> Option<String> {
+        let (bucket, key) = pointer(body)?;
+        String::from_utf8(self.inner.objects.object(&bucket, &key)?.to_vec()).ok()
+    }
+
+    /// Notes that a message was sent and has no answer yet, and keeps it.
+    fn sent(&self, id: &str, body: &Arc<str>) {
+        let mut state = self.state();
+        state.keep_envelope(id, body);
+        let log = state.entry(id);
+        log.unanswered = true;
+        self.describe(log, body);
+    }
+
+    /// Keeps a message that was received and whose send was not seen.
+    fn keep_if_unknown(&self, id: &str, body: &Arc<str>) {
+        let mut state = self.state();
+        if state.get(id).is_some_and(|log| log.content.envelope.is_none() && !log.content.is_incomplete) {
+            state.keep_envelope(id, body);
+            let log = state.entry(id);
+            self.describe(log, body);
+        }
+    }
+
+    fn describe(&self, log: &mut logs::MessageLog, body: &str) {
+        match self.stored_envelope(body) {
+            Some(stored) => log.describe(&stored),
+            None => log.describe(body),
+        }
     }
 
     fn record(&self, id: &str, step: MessageStep) {
@@ -296,22 +251,11 @@ impl Journal {
     fn record_unless(&self, id: &str, step: MessageStep, is_redundant_after: impl Fn(&MessageStep) -> bool) {
         {
             let mut state = self.state();
-            if !state.logs.contains_key(id) {
-                if state.order.len() >= MESSAGES_MAX
-                    && let Some(oldest) = state.order.pop_front()
-                {
-                    state.logs.remove(&oldest);
-                }
-                state.order.push_back(id.to_owned());
-            }
-            let log = state.logs.entry(id.to_owned()).or_default();
+            let log = state.entry(id);
             if log.last().is_some_and(is_redundant_after) {
                 return;
             }
-            if log.steps.len() >= STEPS_MAX {
-                log.steps.remove(1);
-            }
-            log.steps.push((OffsetDateTime::now_utc(), step.clone()));
+            log.push(step.clone());
         }
         (self.inner.observer)(id, &step);
     }
@@ -326,15 +270,9 @@ impl Journal {
         event_id(body).or_else(stored).unwrap_or_else(|| message_id.to_owned())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Logs> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn step_json(at: OffsetDateTime, step: &MessageStep) -> Value {
-    let mut value = serde_json::to_value(step).unwrap_or_default();
-    value["at"] = at.format(&Iso8601::<AT>).unwrap_or_default().into();
-    value
 }
 
 /// Returns the id of the CloudEvent that a text is.

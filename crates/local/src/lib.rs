@@ -4,15 +4,15 @@
 //! [`Stack`] reads the template, creates the queues, builds and starts the functions, and opens the ports. A gateway
 //! implements API Gateway's HTTP APIs; the queues are [`sqs_emulator`] or a remote endpoint; tables are [`DynamoDb`],
 //! with the feature `dynamodb` (default), or at that endpoint; buckets are [`S3`] or at that endpoint; the functions
-//! and their event source mappings run on [`sluicegate_lambda_emulator`]; an admin port shows health, the log of every
-//! message, queue counts and metrics. RabbitMQ is a private node or an existing broker; without the feature `rabbitmq`
-//! (default) neither can be chosen. Every server binds the loopback address only.
+//! and their event source mappings run on [`sluicegate_lambda_emulator`]; an admin port has the console: the log
+//! of every message, health, queue counts and metrics. RabbitMQ is a private node or an existing broker; without the
+//! feature `rabbitmq` (default) neither can be chosen. Every server binds the loopback address only.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), sluicegate_local::StackError> {
 //! use std::{collections::BTreeMap, sync::Arc};
 //!
-//! use sluicegate_local::{Options, Stack, Terminal};
+//! use sluicegate_local::{ContractFacts, Options, Stack, Terminal};
 //!
 //! let options = Options {
 //!     template: "template.yaml".into(),
@@ -31,6 +31,7 @@
 //!     secrets: serde_json::Map::new(),
 //!     published: Vec::new(),
 //!     verify_token: None,
+//!     contract: ContractFacts::default(),
 //!     command: None,
 //!     terminal: Terminal::new(Arc::new(|line| println!("{line}")), false),
 //! };
@@ -52,14 +53,24 @@
 //! - With [`Options::watch`] a change of the sources rebuilds and restarts the functions; after a failed build the old
 //!   ones keep running.
 
+mod activity;
 mod admin;
 mod aws;
+mod broker_faults;
 pub mod cargo_build;
+mod contract_facts;
+mod dead_letters;
 mod dynamodb;
+mod function_lines;
 mod gateway;
 mod journal;
+mod mappings;
 mod metrics;
+mod project;
+mod queue_history;
+mod queues;
 mod rabbitmq;
+mod running_functions;
 mod s3;
 pub mod secrets;
 mod sources;
@@ -68,13 +79,15 @@ mod terminal;
 
 pub use admin::PublishedDocument;
 pub use aws::serve as serve_aws;
+pub use contract_facts::{ContractFacts, Credentials, Explainer, Finding, RefusedRequest};
 pub use dynamodb::DynamoDb;
 pub use gateway::{HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience, TokenVerifier};
 pub use metrics::Metrics;
+pub use project::{ApiRequest, Project};
 pub use rabbitmq::{BrokerChoice, BrokerError, TOPOLOGY_FILE, TopologyError, read_topology};
 #[cfg(feature = "rabbitmq")]
 pub use rabbitmq::{NodeError, RabbitmqNode};
 pub use s3::S3;
 pub use secrets::{CallError, SecretError};
 pub use stack::{Addresses, CONCURRENCY_MAX, CONCURRENCY_MIN, CreateError, Options, Stack, StackError};
-pub use terminal::{LineSink, Terminal};
+pub use terminal::{EVENTS, LineSink, StatusLine, StatusSink, Terminal};

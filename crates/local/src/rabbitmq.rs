@@ -11,6 +11,8 @@ mod choice;
 mod counts;
 #[cfg(feature = "rabbitmq")]
 mod node;
+#[cfg(feature = "rabbitmq")]
+mod purge;
 mod topology;
 #[cfg(feature = "rabbitmq")]
 mod tracer;
@@ -24,6 +26,8 @@ pub use choice::{BrokerChoice, BrokerError};
 pub(crate) use counts::QueueCounts;
 #[cfg(feature = "rabbitmq")]
 pub use node::{NodeError, RabbitmqNode};
+#[cfg(feature = "rabbitmq")]
+pub(crate) use purge::purge;
 pub use topology::{TOPOLOGY_FILE, TopologyError, read_topology};
 #[cfg(feature = "rabbitmq")]
 pub(crate) use tracer::{Published, Tracer, TracerError};

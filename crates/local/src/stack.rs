@@ -13,13 +13,14 @@ mod provision;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 mod shared;
+mod status;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use sluicegate_lambda_emulator::{Function, SqsMapping, SqsMappingSpec};
+use sluicegate_lambda_emulator::{Function, MappingObserver, SqsMapping, SqsMappingSpec};
 use sluicegate_sam::{JwtAuthorizer, MappingPlan, StackPlan};
 use tokio::{net::TcpListener, task::JoinSet};
 
@@ -31,7 +32,9 @@ pub use ports::Addresses;
 #[cfg(not(feature = "rabbitmq"))]
 use crate::rabbitmq::Running;
 use crate::{
+    broker_faults::BrokerFaults,
     gateway::{self, Authorizer, Integration, Patience, RouteTable},
+    mappings::{Mappings, RunningMapping},
     rabbitmq::{PlannedBroker, read_topology},
 };
 use ports::Ports;
@@ -48,7 +51,8 @@ pub struct Stack {
     routes: Vec<String>,
     authorizers: Vec<JwtAuthorizer>,
     functions: BTreeMap<String, Function>,
-    mappings: Vec<SqsMapping>,
+    mappings: Mappings,
+    faults: BrokerFaults,
     rabbitmq: Option<Running>,
     /// The servers and the watcher; they end with this set.
     tasks: JoinSet<()>,
@@ -71,7 +75,7 @@ impl Stack {
         let topology = if broker.is_some() { read_topology(&options.template)? } else { None };
         let shared = Shared::new(&options, &plan, &ports.addresses.aws)?;
         // Not before: a command without DynamoDB is built again here, and has other ports then.
-        options.terminal.line(&ports.addresses);
+        options.terminal.starting(&ports.addresses);
 
         let counts = broker.as_ref().map(|broker| broker.counts(topology.as_ref(), &plan));
         shared.mark_down(&plan, broker.is_some());
@@ -90,10 +94,16 @@ impl Stack {
             let plan = planning::with_queues(&options, &text, settings, &plan, &shared.client).await?;
             shared.create_tables(&plan, options.endpoint_url.as_deref()).await?;
             shared.create_buckets(&plan, options.endpoint_url.as_deref()).await?;
-            tasks.spawn(shared.admin(ports.admin, &plan, counts));
+            let admin = shared.admin(&plan, &ports.addresses, counts);
+            if let Some(status) = shared.terminal.status() {
+                tasks.spawn(status::show(status, admin.clone()));
+            }
+            tasks.spawn(shared.serve_admin(ports.admin, admin));
             shared.aws(ports.aws, &plan).into_iter().for_each(|server| drop(tasks.spawn(server)));
             let rabbitmq = match broker {
-                Some(broker) => Some(broker.run(topology.as_ref(), &shared.terminal, &shared.journal).await?),
+                Some(broker) => {
+                    Some(broker.run(topology.as_ref(), &shared.terminal, &shared.journal, &shared.faults).await?)
+                }
                 None => None,
             };
             Ok((plan, rabbitmq))
@@ -103,14 +113,16 @@ impl Stack {
         let specs = functions::specs(&options, &plan.functions, &executables, &ports.addresses)?;
         let functions = functions::start(specs, &shared).await?;
 
-        let (addresses, routes, mappings) = (ports.addresses, Vec::new(), Vec::new());
+        let (addresses, routes) = (ports.addresses, Vec::new());
+        let (mappings, faults) = (shared.mappings.clone(), shared.faults.clone());
         let authorizers = authorizers(&plan);
-        let mut stack = Self { addresses, routes, authorizers, functions, mappings, rabbitmq, tasks };
+        let mut stack = Self { addresses, routes, authorizers, functions, mappings, faults, rabbitmq, tasks };
         stack.start_mappings(&plan, &shared)?;
         stack.open_gateway(ports.gateway, &plan, &shared, &options);
         if options.watch && options.binaries.is_none() {
             let functions = stack.functions.clone();
-            stack.tasks.spawn(watch::watch(options, plan.functions, seen, functions, executables, shared.health));
+            let watched = watch::Watched { functions, running: shared.functions, health: shared.health };
+            stack.tasks.spawn(watch::watch(options, plan.functions, seen, executables, watched));
         }
         Ok(stack)
     }
@@ -133,10 +145,10 @@ impl Stack {
     /// Closes the ports, waits briefly for invocations in flight, and returns when every process has ended.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
-        let mut stopping: JoinSet<()> = self.mappings.drain(..).map(SqsMapping::stop).collect();
-        if let Some(rabbitmq) = &mut self.rabbitmq {
-            rabbitmq.stop_mappings(&mut stopping);
-        }
+        // A node that hangs would delay the mappings' end.
+        self.faults.freeze_node(false);
+        let mut stopping = JoinSet::new();
+        self.mappings.stop(&mut stopping);
         let all = async { while stopping.join_next().await.is_some() {} };
         // Invocations still in flight are aborted with the mappings.
         let _ = tokio::time::timeout(STOP_PATIENCE, all).await;
@@ -152,24 +164,19 @@ impl Stack {
     }
 
     /// Starts a mapping for each SQS and MQ event.
-    fn start_mappings(&mut self, plan: &StackPlan, shared: &Shared) -> Result<(), StackError> {
+    fn start_mappings(&self, plan: &StackPlan, shared: &Shared) -> Result<(), StackError> {
         for mapping in &plan.mappings {
-            self.mappings.extend(self.sqs_mapping(mapping, plan, shared)?);
+            self.start_sqs_mapping(mapping, plan, shared)?;
         }
-        match &mut self.rabbitmq {
-            Some(rabbitmq) => rabbitmq.map(plan, &self.functions, &shared.terminal),
+        match &self.rabbitmq {
+            Some(rabbitmq) => rabbitmq.map(plan, &self.functions, &shared.terminal, &self.mappings),
             None => Ok(()),
         }
     }
 
-    fn sqs_mapping(
-        &self,
-        mapping: &MappingPlan,
-        plan: &StackPlan,
-        shared: &Shared,
-    ) -> Result<Option<SqsMapping>, StackError> {
+    fn start_sqs_mapping(&self, mapping: &MappingPlan, plan: &StackPlan, shared: &Shared) -> Result<(), StackError> {
         let queue = plan.queues.iter().find(|queue| queue.name == mapping.queue);
-        let (Some(queue), Some(function)) = (queue, self.functions.get(&mapping.function)) else { return Ok(None) };
+        let (Some(queue), Some(function)) = (queue, self.functions.get(&mapping.function)) else { return Ok(()) };
         let spec = SqsMappingSpec {
             function: mapping.function.clone(),
             queue_name: queue.name.clone(),
@@ -183,9 +190,14 @@ impl Stack {
             fifo: queue.fifo,
         };
         let journal = shared.journal.clone();
-        let observer = Arc::new(move |event: &_| journal.mapping_event(event));
-        let mapping = SqsMapping::start(spec, shared.client.clone(), function.clone(), observer);
-        mapping.map(Some).map_err(|error| StackError::Filter { queue: queue.name.clone(), error })
+        let observer: MappingObserver = Arc::new(move |event: &_| journal.mapping_event(event));
+        let (client, function) = (shared.client.clone(), function.clone());
+        let start = Box::new(move || {
+            let started = SqsMapping::start(spec.clone(), client.clone(), function.clone(), Arc::clone(&observer));
+            started.map(RunningMapping::Sqs)
+        });
+        let started = self.mappings.start(&mapping.function, &queue.name, start);
+        started.map_err(|error| StackError::Filter { queue: queue.name.clone(), error })
     }
 
     /// Opens the gateway, which passes the ids of 202 answers to the logs of messages.

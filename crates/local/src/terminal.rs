@@ -1,63 +1,175 @@
-//! The output on the terminal: one line per request, per step of a message, and per line of a function's log.
+//! The output of a stack: text for people or JSON for programs, and a status line.
 //!
-//! Lines go to a sink of the caller; colours are a property of the sink. Payloads are never printed. A function's own
-//! lines about a successful request or delivery are left out, because they repeat the stack's.
+//! Lines go to a sink of the caller; colours are a property of the sink. Payloads are never printed. In text, a
+//! function's own lines about a successful request or delivery are left out, because they repeat the stack's.
 
-use std::fmt::Display;
+mod event;
+mod status;
+mod text;
 
-use http::StatusCode;
+use std::{fmt::Display, path::Path, sync::Arc, time::Duration};
+
 use serde::Deserialize;
-use time::{OffsetDateTime, macros::format_description};
 
-pub use sluicegate_lambda_emulator::LineSink;
+pub use {
+    event::EVENTS,
+    sluicegate_lambda_emulator::LineSink,
+    status::{StatusLine, StatusSink},
+};
+pub(crate) use {
+    status::{Rates, Snapshot, Status},
+    text::without_runtime_span,
+};
 
-use crate::{gateway::HttpExchange, journal::MessageStep};
+use crate::{cargo_build::BuildProgress, gateway::HttpExchange, journal::MessageStep, stack::Addresses};
+use event::{Build, Event};
+use text::{Colour, Text};
 
-/// Writes lines to the terminal. Clones share the sink.
+/// Pause between two progress events of a build in JSON.
+const BUILD_EVENT_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Writes what happens in a stack. Clones share the sink.
 #[derive(Clone)]
 pub struct Terminal {
     sink: LineSink,
-    coloured: bool,
+    format: Format,
+    status: Option<Arc<Status>>,
 }
 
 #[derive(Clone, Copy)]
-enum Colour {
-    Red = 31,
-    Green = 32,
-    Yellow = 33,
-    Blue = 34,
-    Grey = 90,
+enum Format {
+    Text(Text),
+    Json,
 }
 
 impl Terminal {
-    /// Creates a terminal for `sink`, with ANSI colours if `coloured`.
+    /// Creates a terminal that writes text to `sink`, with ANSI colours if `coloured`.
     pub fn new(sink: LineSink, coloured: bool) -> Self {
-        Self { sink, coloured }
+        Self { sink, format: Format::Text(Text { coloured }), status: None }
+    }
+
+    /// Creates a terminal that writes one JSON object for each line to `sink`. Each has `event`, one of [`EVENTS`], and
+    /// `at`, its time.
+    pub fn json(sink: LineSink) -> Self {
+        Self { sink, format: Format::Json, status: None }
+    }
+
+    /// Adds a status line, which `sink` receives a few times per second while a stack runs.
+    #[must_use]
+    pub fn with_status(self, sink: StatusSink) -> Self {
+        let coloured = self.is_coloured();
+        Self { status: Some(Arc::new(Status::new(sink, coloured))), ..self }
+    }
+
+    /// Returns whether the lines are JSON.
+    pub fn is_json(&self) -> bool {
+        matches!(self.format, Format::Json)
     }
 
     /// Writes text unchanged.
     pub fn line(&self, text: impl Display) {
-        for line in text.to_string().split('\n') {
-            (self.sink)(line);
+        let text = text.to_string();
+        match self.format {
+            Format::Text(_) => self.write(&text),
+            Format::Json => self.event(&Event::Notice { text: &text }),
         }
     }
 
     /// Writes a warning.
     pub fn warn(&self, text: impl Display) {
-        self.line(format_args!("{} {text}", self.paint(Colour::Yellow, "warning:")));
+        let text = text.to_string();
+        match self.format {
+            Format::Text(style) => self.write(&format!("{} {text}", style.paint(Colour::Yellow, "warning:"))),
+            Format::Json => self.event(&Event::Warning { text: &text }),
+        }
     }
 
     /// Writes an error.
     pub fn error(&self, text: impl Display) {
-        self.line(format_args!("{} {text}", self.paint(Colour::Red, "error:")));
+        let text = text.to_string();
+        match self.format {
+            Format::Text(style) => self.write(&format!("{} {text}", style.paint(Colour::Red, "error:"))),
+            Format::Json => self.event(&Event::Error { text: &text }),
+        }
     }
 
-    /// Writes a line of a function's log, unless it repeats the line of a request or a step.
+    /// Writes in JSON that the stack is ready; returns whether it did. The text for people is the caller's.
+    pub fn started(&self, addresses: &Addresses, routes: &[String], took: Duration) -> bool {
+        if self.is_json() {
+            self.event(&Event::Started { addresses, routes, took_ms: took.as_millis() });
+        }
+        self.is_json()
+    }
+
+    /// Writes the last event, in JSON only.
+    pub fn stopped(&self, is_success: bool) {
+        if self.is_json() {
+            self.event(&Event::Stopped { success: is_success });
+        }
+    }
+
+    /// Writes the addresses, which are open although nothing is built yet.
+    pub(crate) fn starting(&self, addresses: &Addresses) {
+        match self.format {
+            Format::Text(_) => self.write(&addresses.to_string()),
+            Format::Json => self.event(&Event::Starting(addresses)),
+        }
+    }
+
+    /// Writes that cargo builds these binaries.
+    pub(crate) fn building(&self, is_changed: bool, binaries: &[String], folder: &Path) {
+        match self.format {
+            Format::Text(_) => {
+                let begin = if is_changed { "Sources changed: building" } else { "Building" };
+                self.write(&format!("{begin} {} in {}", binaries.join(", "), folder.display()));
+            }
+            Format::Json => self.event(&Event::Build(Build::Started { binaries, folder })),
+        }
+    }
+
+    /// Returns whether the progress of a build is shown, with the pause between two reports.
+    pub(crate) fn progress_interval(&self) -> Option<Duration> {
+        match (self.format, &self.status) {
+            (Format::Json, _) => Some(BUILD_EVENT_INTERVAL),
+            (Format::Text(_), Some(_)) => Some(Duration::ZERO),
+            (Format::Text(_), None) => None,
+        }
+    }
+
+    /// Shows the progress of a build.
+    pub(crate) fn progress(&self, progress: &BuildProgress) {
+        if let Some(status) = &self.status {
+            status.build(Some(progress.clone()));
+        }
+        if self.is_json() {
+            self.event(&Event::Build(Build::Running(progress)));
+        }
+    }
+
+    /// Writes a line of cargo's, which has its own colours.
+    pub(crate) fn cargo(&self, line: &str) {
+        match self.format {
+            Format::Text(_) => (self.sink)(line),
+            // A diagnostic is for people; standard output is the program's.
+            Format::Json => eprintln!("{line}"),
+        }
+    }
+
+    /// Ends what [`Terminal::building`] began.
+    pub(crate) fn built(&self, is_success: bool) {
+        if let Some(status) = &self.status {
+            status.build(None);
+        }
+        if self.is_json() {
+            self.event(&Event::Build(if is_success { Build::Finished } else { Build::Failed }));
+        }
+    }
+
+    /// Writes a line of a function's log. In text, one that repeats the line of a request or a step is left out.
     pub fn function(&self, name: &str, line: &str) {
-        let (before, after) = without_runtime_span(line);
-        let line = format!("{before}{after}");
-        if !is_repeated(&line) {
-            self.line(format_args!("{} {line}", self.paint(Colour::Blue, &format!("{name} |"))));
+        match self.format {
+            Format::Text(style) => style.function(name, line).iter().for_each(|line| self.write(line)),
+            Format::Json => self.event(&Event::Log { function: name, line }),
         }
     }
 
@@ -67,90 +179,48 @@ impl Terminal {
         struct Problem {
             code: String,
         }
-        let colour = match exchange.status {
-            status if status.is_server_error() => Colour::Red,
-            status if status.is_client_error() => Colour::Yellow,
-            StatusCode::ACCEPTED => Colour::Green,
-            _ => Colour::Blue,
-        };
-        let status = self.paint(colour, exchange.status.as_str());
-        let (method, path, took_ms) = (exchange.method, exchange.path.escape_debug(), exchange.took.as_millis());
+        if let Some(status) = &self.status {
+            status.count_request();
+        }
         let problem = (!exchange.status.is_success()).then(|| serde_json::from_slice::<Problem>(exchange.body).ok());
-        let code = problem.flatten().map(|problem| format!(" {}", problem.code.escape_debug())).unwrap_or_default();
-        self.line(format_args!("{} {method} {path} → {status}{code} in {took_ms} ms", self.time()));
+        let code = problem.flatten().map(|problem| problem.code);
+        match self.format {
+            Format::Text(style) => self.write(&style.request(exchange, code.as_deref())),
+            Format::Json => self.event(&Event::Request {
+                method: exchange.method.as_str(),
+                path: exchange.path,
+                status: exchange.status.as_u16(),
+                code: code.as_deref(),
+                took_ms: exchange.took.as_millis(),
+            }),
+        }
     }
 
     /// Writes a step of a message.
     pub fn step(&self, id: &str, step: &MessageStep) {
-        let colour = match step {
-            MessageStep::Accepted { .. } | MessageStep::Done | MessageStep::Redriven { .. } => Colour::Green,
-            MessageStep::Delivered { .. } | MessageStep::Repeated => Colour::Blue,
-            MessageStep::Retrying { .. } | MessageStep::Returned { .. } | MessageStep::FilteredOut { .. } => {
-                Colour::Yellow
-            }
-            MessageStep::DeadLettered { .. }
-            | MessageStep::Dropped { .. }
-            | MessageStep::Expired { .. }
-            | MessageStep::Purged { .. } => Colour::Red,
-        };
-        let name = self.paint(colour, &format!("{:>13}", step.name()));
-        let line = format!("{} {name} {} {step}", self.time(), id.escape_debug());
-        self.line(line.trim_end());
-    }
-
-    fn time(&self) -> String {
-        let format = format_description!("[hour]:[minute]:[second].[subsecond digits:3]");
-        self.paint(Colour::Grey, &OffsetDateTime::now_utc().format(&format).unwrap_or_default())
-    }
-
-    fn paint(&self, colour: Colour, text: &str) -> String {
-        if self.coloured { format!("\x1b[{}m{text}\x1b[0m", colour as u8) } else { text.to_owned() }
-    }
-}
-
-/// Returns the line without the Lambda runtime's span around an invocation: two ids that are longer than most messages.
-fn without_runtime_span(line: &str) -> (&str, &str) {
-    let (start, end) = ("Lambda runtime invoke{", "}: ");
-    let found = line.split_once(start).and_then(|(before, rest)| Some((before, rest.split_once(end)?.1)));
-    found.unwrap_or((line, ""))
-}
-
-/// Returns whether the line is about a request or a delivery and repeats the stack's line. A line with the reason of a
-/// refusal is not a repetition, because the stack's line has no reason.
-fn is_repeated(line: &str) -> bool {
-    let Some(event) = line.trim_start().strip_prefix("INFO ") else { return false };
-    let starts = |text: &str| event.strip_prefix(text).is_some_and(|fields| fields.starts_with(" request_id="));
-    starts("accepted") || starts("delivery") || (starts("refused") && !event.contains(" reason="))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_runtimes_span_is_left_out_of_function_lines() {
-        let check = |line: &str, expected: &str| {
-            let (before, after) = without_runtime_span(line);
-            assert_eq!(format!("{before}{after}"), expected);
-        };
-        check(r#" INFO Lambda runtime invoke{requestId="1" x="2"}: accepted id={3}: x"#, " INFO accepted id={3}: x");
-        check(" INFO Lambda runtime invoke{cut", " INFO Lambda runtime invoke{cut");
-        check("plain: {}", "plain: {}");
-    }
-
-    #[test]
-    fn lines_that_repeat_the_stacks_are_left_out() {
-        for (line, expected) in [
-            (r#" INFO accepted request_id="r" route="POST /orders" status=202"#, true),
-            (r#" INFO delivery request_id="r" outcome="done""#, true),
-            (r#" INFO refused request_id="r" status=422 code="schema_violated""#, true),
-            (r#" INFO refused request_id="r" status=401 reason="the signature does not match""#, false),
-            (r#"ERROR refused request_id="r" status=503 reason="no answer""#, false),
-            (r#" WARN delivery request_id="r" outcome="retry""#, false),
-            (" INFO accepted by a handler of yours", false),
-            ("delivery request_id=", false),
-        ] {
-            assert_eq!(is_repeated(line), expected, "{line}");
+        if let (Some(status), MessageStep::Done) = (&self.status, step) {
+            status.count_done();
         }
+        match self.format {
+            Format::Text(style) => self.write(&style.step(id, step)),
+            Format::Json => self.event(&Event::Step { id, step }),
+        }
+    }
+
+    /// Returns the status line, if there is one.
+    pub(crate) fn status(&self) -> Option<Arc<Status>> {
+        self.status.clone()
+    }
+
+    pub(crate) fn is_coloured(&self) -> bool {
+        matches!(self.format, Format::Text(Text { coloured: true }))
+    }
+
+    fn write(&self, text: &str) {
+        text.split('\n').for_each(|line| (self.sink)(line));
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        (self.sink)(&event.to_json());
     }
 }

@@ -6,7 +6,7 @@ use reqwest::Client;
 use serde_json::Value;
 use sluicegate_lambda_emulator::INIT_TIMEOUT;
 use sluicegate_local::{
-    CONCURRENCY_MAX, CONCURRENCY_MIN, HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience,
+    CONCURRENCY_MAX, CONCURRENCY_MIN, EVENTS, HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience,
 };
 use sluicegate_sam::{Notice, Settings, StackPlan};
 
@@ -39,6 +39,19 @@ fn actions(service: &str) -> Vec<(String, String)> {
         names.split('`').skip(1).step_by(2).map(|name| (name.to_owned(), here.to_owned())).collect::<Vec<_>>()
     });
     rows.collect()
+}
+
+#[test]
+fn every_event_of_the_json_output_is_on_the_page() {
+    let names: Vec<_> = events().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, EVENTS);
+}
+
+/// Returns the table of events: the name and the fields of each.
+pub(crate) fn events() -> Vec<(String, BTreeSet<String>)> {
+    let rows = table("event of `--json`").into_iter();
+    rows.map(|(mut name, fields)| (name.remove(0), fields.split('`').skip(1).step_by(2).map(str::to_owned).collect()))
+        .collect()
 }
 
 fn plan(resource: &str) -> StackPlan {

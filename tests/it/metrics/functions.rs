@@ -1,6 +1,7 @@
 //! The real binary of a function, run behind a Runtime API with its output captured.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -36,7 +37,7 @@ impl Running {
         };
         let (sender, lines) = unbounded_channel();
         let observer = move |_: &str, line: &str| drop(sender.send(line.to_owned()));
-        let function = Function::start(spec, std::sync::Arc::new(observer)).await;
+        let function = Function::start(spec, Arc::new(observer)).await;
         let function = function.unwrap_or_else(|error| panic!("{error}: {:#?}", error.log));
         Self { function, lines }
     }

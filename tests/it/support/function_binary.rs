@@ -1,14 +1,17 @@
 //! The real binaries of the functions.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use sluicegate_local::Terminal;
 use sluicegate_local::cargo_build::{self, CommandPackage};
 
 use super::root;
 
 /// Builds `binary` of the package in `folder` if needed. Returns its path.
 pub(crate) async fn built(folder: &str, binary: &str) -> PathBuf {
-    let built = cargo_build::build(&root().join(folder), &[binary.to_owned()], false, Some(&command(folder))).await;
+    let (names, terminal) = ([binary.to_owned()], Terminal::new(Arc::new(|line| eprintln!("{line}")), false));
+    let built = cargo_build::build(&root().join(folder), &names, false, Some(&command(folder)), &terminal).await;
     built.expect("the workspace builds")[binary].path.clone()
 }
 

@@ -32,6 +32,12 @@ pub(crate) fn types(document: &Document, schema: &Node, name: &str) -> Option<Ty
     Some(Types { name, structs: writer.structs.into_iter().map(|(_, text)| text).collect(), sample })
 }
 
+/// Returns an example of a schema as JSON, by the same rules.
+pub(crate) fn sample(document: &Document, schema: &Node) -> String {
+    let writer = Writer { root: &document.root, structs: Vec::new(), by_pointer: BTreeMap::new() };
+    writer.sample(schema, "value", 0)
+}
+
 struct Writer<'d> {
     root: &'d Node,
     /// Each struct's name and source.

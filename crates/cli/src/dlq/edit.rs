@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use sluicegate_dlq::{CancellationToken, DeadLetter, DeadLetterQueue, Edit, edited};
+use sluicegate_dlq::{CancellationToken, DeadLetter, DeadLetterQueue, Edit, check_edited, edited};
 
 use super::{show, text};
 use crate::{CommandError, fail, input, output::say};
@@ -87,16 +87,12 @@ async fn send<S: DeadLetterQueue>(
     if body == letter.body {
         return Ok("nothing changed, so nothing was sent".to_owned());
     }
-    let now = DeadLetter { body: body.to_vec(), ..DeadLetter::default() };
-    if (letter.envelope().is_some() || letter.pointer.is_some()) && now.envelope().is_none() {
-        return Err("the message has an envelope, and the corrected body is not one: write a CloudEvent in JSON with specversion, \
-             id, source and type".into());
-    }
+    check_edited(letter, body).map_err(|error| error.to_string())?;
     let to = arguments.to.as_deref();
     if arguments.dry_run {
         let destination = queue.destination(letter, to).await?;
         eprintln!("would go to {}", text::line(&destination));
-        return String::from_utf8(now.body).map_err(|_| "the corrected body is not text".into());
+        return String::from_utf8(body.to_vec()).map_err(|_| "the corrected body is not text".into());
     }
     queue.redrive(letter, to, Some(body)).await?;
     Ok(format!("corrected and redriven: {}", text::line(&letter.id)))

@@ -1,10 +1,10 @@
 //! `sluicegate dlq show`: shows one message.
 
-use std::{cell::RefCell, io::Write as _, ops::ControlFlow, process::ExitCode};
+use std::{io::Write as _, process::ExitCode};
 
 use clap::Args;
 use serde_json::json;
-use sluicegate_dlq::{CancellationToken, DeadLetter, DeadLetterQueue, Filter, scan};
+use sluicegate_dlq::{CancellationToken, DeadLetter, DeadLetterQueue};
 
 use super::{list, text};
 use crate::{fail, interrupt::INTERRUPTED};
@@ -58,19 +58,10 @@ pub(super) async fn find<S: DeadLetterQueue>(
     id: &str,
     stop: &CancellationToken,
 ) -> Result<DeadLetter, ExitCode> {
-    let filter = Filter { ids: vec![id.to_owned()], ..Filter::default() };
-    let found = RefCell::new(None);
-    let report = scan(queue, stop, |letter| {
-        if !filter.matches(&letter) {
-            return ControlFlow::Continue(());
-        }
-        *found.borrow_mut() = Some(letter);
-        ControlFlow::Break(())
-    })
-    .await;
-    if let Some(letter) = found.into_inner() {
-        return Ok(letter);
-    }
+    let report = match sluicegate_dlq::find(queue, id, stop).await {
+        Ok(letter) => return Ok(letter),
+        Err(report) => report,
+    };
     if let Some(error) = report.broke {
         return Err(fail(error));
     }

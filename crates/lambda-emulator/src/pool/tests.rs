@@ -231,6 +231,21 @@ async fn a_frozen_process_is_stopped_between_invocations_and_works_again() {
 }
 
 #[tokio::test]
+async fn freezing_can_be_switched_on_and_off_while_a_function_runs() {
+    let (function, _) = started(spec(&[])).await;
+    let first = pid(&function).await;
+    assert!(!function.is_frozen_when_idle());
+    function.set_frozen_when_idle(true);
+    stopped(first).await;
+    assert_eq!(first, pid(&function).await);
+    stopped(first).await;
+    function.set_frozen_when_idle(false);
+    assert_ne!(process_state(first), Some('T'));
+    assert_eq!((first, function.busy_environments()), (pid(&function).await, 0));
+    function.stop().await;
+}
+
+#[tokio::test]
 async fn a_dropped_invoke_does_not_corrupt_the_environment() {
     let (function, log) = started(spec(&[])).await;
     let first = pid(&function).await;

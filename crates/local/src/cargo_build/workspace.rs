@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{BuildError, cargo_in, run};
+use crate::terminal::Terminal;
 
 /// The default feature of a function that only its deployed build has.
 const DEPLOY: &str = "deploy";
@@ -68,10 +69,10 @@ impl Workspace {
     ///
     /// # Errors
     /// Cargo does not start or cannot read the manifests.
-    pub(super) async fn read(folder: &Path) -> Result<Self, BuildError> {
+    pub(super) async fn read(folder: &Path, terminal: &Terminal) -> Result<Self, BuildError> {
         let mut command = cargo_in(folder);
         command.args(["metadata", "--no-deps", "--format-version", "1"]);
-        let output = run(command).await?;
+        let output = run(command, terminal).await?;
         Ok(Self { packages: packages(&output), manifest: manifest_in(folder) })
     }
 

@@ -1,12 +1,13 @@
 //! One exchange with a client: request, invocation of the route's function, answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, StatusCode, Version, header, request::Parts, uri::Authority};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use sluicegate_lambda_emulator::{Function, Invocation};
+use time::OffsetDateTime;
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -64,9 +65,15 @@ pub struct HttpExchange<'a> {
     /// The answer's status.
     pub status: StatusCode,
     /// The answer's body.
-    pub body: &'a [u8],
+    pub body: &'a Bytes,
+    /// The time of arrival.
+    pub at: OffsetDateTime,
     /// The time from the request's head to the answer.
     pub took: Duration,
+    /// The request's id.
+    pub request_id: &'a str,
+    /// The event that the request became; of one that the gateway refused, without the body.
+    pub event: &'a Bytes,
 }
 
 /// Receives every answered request.
@@ -84,9 +91,11 @@ impl Gateway {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
         let arrival = GatewayContext::now(self.port, &parts.headers);
-        let mut answer = match self.invoke(&parts, body, &arrival).await {
+        let mut sent = None;
+        let mut answer = match self.invoke(&parts, body, &arrival, &mut sent).await {
             Ok(answer) | Err(answer) => answer,
         };
+        let event = sent.unwrap_or_else(|| event_without_body(&parts, &arrival));
         if let Ok(id) = http::HeaderValue::from_str(&arrival.request_id) {
             answer.headers_mut().insert("apigw-requestid", id);
         }
@@ -95,16 +104,21 @@ impl Gateway {
             path: parts.uri.path(),
             status: answer.status(),
             body: answer.body(),
+            at: arrival.time,
             took: started.elapsed(),
+            request_id: &arrival.request_id,
+            event: &event,
         });
         answer.map(Full::new)
     }
 
+    /// Returns the answer, and the event in `sent` if the function is invoked.
     async fn invoke(
         &self,
         parts: &Parts,
         body: Incoming,
         arrival: &GatewayContext,
+        sent: &mut Option<Bytes>,
     ) -> Result<http::Response<Bytes>, http::Response<Bytes>> {
         if head_bytes(parts) > HEAD_BYTES_MAX {
             return Err(refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large"));
@@ -137,8 +151,10 @@ impl Gateway {
         if event.len() > INVOKE_BYTES_MAX {
             return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"));
         }
+        let event = Bytes::from(event.into_boxed_slice());
+        *sent = Some(event.clone());
         let trace = arrival.function_trace();
-        let invocation = target.function.invoke(event.into(), Some(&trace));
+        let invocation = target.function.invoke(event, Some(&trace));
         let unavailable = || refusal(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
         let failed = || refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
         match timeout(target.timeout, invocation).await {
@@ -148,6 +164,13 @@ impl Gateway {
             Ok(Invocation::Response(payload)) => answer(&payload, &parts.method).map_err(|_| failed()),
         }
     }
+}
+
+/// Returns the event of a request that has no route or is refused before its function is invoked.
+fn event_without_body(parts: &Parts, arrival: &GatewayContext) -> Bytes {
+    let (path, body) = (parts.uri.path(), Bytes::new());
+    let event = event(parts, path, &body, "", BTreeMap::new(), arrival, None);
+    serde_json::to_vec(&event).map(Bytes::from).unwrap_or_default()
 }
 
 /// Returns an error answer of the gateway.

@@ -11,7 +11,7 @@ use sluicegate_queue::queue_names::{DEAD_LETTER_QUEUE_SUFFIX, RETRY_QUEUE_INFIX}
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use super::{Journal, MessageLog, MessageStep};
+use super::{Journal, MessageStep, logs::MessageLog};
 use crate::rabbitmq::{Published, Tracer, TracerError};
 
 /// A step that waits for the tracer.
@@ -94,32 +94,30 @@ impl Journal {
             MessageStep::DeadLettered { queue: queue.clone(), reason }
         } else if let Some(visible_in_s) = retry_delay_s(queue) {
             MessageStep::Retrying { visible_in_s }
-        } else if self.state().logs.get(&id).and_then(MessageLog::last).is_some_and(is_dead_lettered) {
+        } else if self.state().get(&id).and_then(MessageLog::last).is_some_and(is_dead_lettered) {
             MessageStep::Redriven { queue: queue.clone() }
         } else if message.is_copy && message.exchange.is_empty() {
             MessageStep::Returned {
                 reason: "the function did not begin with it in time and published it again".to_owned(),
             }
         } else {
-            return self.published_new(&id, message.queues.join(", "));
+            return self.published_new(&id, message.queues.join(", "), &message.body);
         };
         self.record(&id, step);
     }
 
     /// Records a new message. Its trace may arrive after its delivery, and before or after the sender's answer.
-    fn published_new(&self, id: &str, queue: String) {
+    fn published_new(&self, id: &str, queue: String, body: &str) {
         let accepted = MessageStep::Accepted { queue };
         let mut state = self.state();
-        let is_late = state.logs.get_mut(id).is_some_and(|log| log.put_first(&accepted));
+        let is_late = state.get_mut(id).is_some_and(|log| log.put_first(&accepted));
         drop(state);
         if is_late {
             (self.inner.observer)(id, &accepted);
         } else {
             self.record(id, accepted);
         }
-        if let Some(log) = self.state().logs.get_mut(id) {
-            log.unanswered = true;
-        }
+        self.sent(id, &body.into());
     }
 }
 

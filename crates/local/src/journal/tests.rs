@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex};
 use sluicegate_lambda_emulator::{MappedMessage, MappingEvent};
 use sqs_emulator::QueueEvent;
 
-use super::{Journal, MESSAGES_MAX, STEPS_MAX};
+use serde_json::{Value, json};
+
+use super::logs::{CONTENT_BYTES_MAX, CONTENTS_BYTES_MAX, MESSAGES_MAX, STEPS_MAX};
+use super::{Filter, Journal};
 use crate::rabbitmq::Published;
 use crate::s3::S3;
 
@@ -39,6 +42,13 @@ fn journal() -> (Journal, Arc<Mutex<Vec<String>>>) {
         observed.lock().unwrap().push(format!("{} {id} {step}", step.name()));
     });
     (Journal::new(["dlq".to_owned()], S3::default(), observer), lines)
+}
+
+/// Returns the message's log: `{"id", "state", "steps": [{"at", "step", …}]}`.
+fn log_of(journal: &Journal, id: &str) -> Option<Value> {
+    let message = journal.message(id)?;
+    let steps: Vec<_> = message.steps.iter().map(|(at, step)| super::step_json(*at, step)).collect();
+    Some(json!({ "id": message.row.id, "state": message.row.state, "steps": steps }))
 }
 
 fn mapped(receive_count: u32) -> MappedMessage {
@@ -108,7 +118,7 @@ fn a_log_has_each_step_once_and_the_right_state() {
         let (journal, lines) = journal();
         life.iter().for_each(|reported| report(&journal, reported));
         assert_eq!(*lines.lock().unwrap(), expected);
-        let log = journal.log_of("e-1").expect("a log");
+        let log = log_of(&journal, "e-1").expect("a log");
         assert_eq!((&log["id"], &log["state"]), (&"e-1".into(), &state.into()), "{log:#}");
         let steps = log["steps"].as_array().expect("steps");
         let names = |steps: &[&str]| -> Vec<String> {
@@ -170,7 +180,7 @@ fn a_log_on_rabbitmq_has_publishes_and_their_outcomes() {
     let check = |life: &[Reported], expected: &[&str]| {
         let (journal, _) = journal();
         life.iter().for_each(|reported| report(&journal, reported));
-        let log = journal.log_of("e-1").expect("a log");
+        let log = log_of(&journal, "e-1").expect("a log");
         let steps = log["steps"].as_array().expect("steps");
         let names: Vec<_> = steps.iter().map(|step| step["step"].as_str().expect("a name")).collect();
         assert_eq!(names, expected, "{log:#}");
@@ -209,7 +219,7 @@ fn a_remote_endpoints_message_is_accepted_first_even_if_the_answer_is_seen_after
     ] {
         let (journal, _) = journal();
         life.iter().for_each(|reported| report(&journal, reported));
-        let log = journal.log_of("e-1").expect("a log");
+        let log = log_of(&journal, "e-1").expect("a log");
         assert_eq!(log["state"], "done");
         let steps = log["steps"].as_array().expect("steps");
         let names: Vec<_> = steps.iter().map(|step| step["step"].as_str().expect("a name")).collect();
@@ -235,7 +245,7 @@ fn a_raw_message_is_tracked_by_its_message_id() {
         let (journal, _) = journal();
         let (queue, message_id) = ("q".into(), "m-1".into());
         journal.queue_event(&QueueEvent::Sent { queue, message_id, body: body.into(), attributes: BTreeMap::new() });
-        assert!(journal.log_of(id).is_some(), "{body} is identified by {id}");
+        assert!(log_of(&journal, id).is_some(), "{body} is identified by {id}");
     };
     check(BODY, "e-1");
     check("plain", "m-1");
@@ -249,13 +259,44 @@ fn the_journal_is_bounded() {
     for index in 0..=MESSAGES_MAX {
         journal.answered(&format!("id-{index}"), Some("q"));
     }
-    assert_eq!(journal.log_of("id-0"), None, "the oldest is dropped");
-    assert_eq!(journal.latest(1)[0]["id"], format!("id-{MESSAGES_MAX}"));
+    assert_eq!(log_of(&journal, "id-0"), None, "the oldest is dropped");
+    assert_eq!(
+        journal.select(&Filter { limit: Some(1), ..Filter::default() }).messages[0].id,
+        format!("id-{MESSAGES_MAX}")
+    );
     for count in 0..STEPS_MAX + 10 {
         report(&journal, &Reported::Delivered(u32::try_from(count).unwrap()));
     }
-    let log = journal.log_of("e-1").expect("a log");
+    let log = log_of(&journal, "e-1").expect("a log");
     let steps = log["steps"].as_array().expect("steps");
     assert_eq!(steps.len(), STEPS_MAX);
     assert_eq!((&steps[0]["receive_count"], &steps[1]["receive_count"]), (&0.into(), &11.into()));
+}
+
+#[test]
+fn the_requests_and_envelopes_of_the_oldest_messages_are_dropped() {
+    let (journal, _) = journal();
+    let send = |id: &str, body: String| {
+        journal.queue_event(&QueueEvent::Sent {
+            queue: "q".into(),
+            message_id: id.into(),
+            body: body.into(),
+            attributes: BTreeMap::new(),
+        });
+    };
+    let kept = |id: &str| {
+        let content = journal.message(id).expect("the log stays").content;
+        (content.envelope.is_some(), content.is_incomplete)
+    };
+    let count = CONTENTS_BYTES_MAX / CONTENT_BYTES_MAX;
+    for number in 0..=count {
+        send(&format!("m-{number}"), "x".repeat(CONTENT_BYTES_MAX));
+    }
+    assert_eq!((kept("m-0"), kept("m-1"), kept(&format!("m-{count}"))), ((false, true), (true, false), (true, false)));
+    send("large", "x".repeat(CONTENT_BYTES_MAX + 1));
+    assert_eq!((kept("large"), kept("m-1")), ((false, true), (true, false)));
+    // An old message that is sent again has a newer envelope, and is again the oldest.
+    send("m-0", "x".repeat(CONTENT_BYTES_MAX));
+    send("last", String::new());
+    assert_eq!((kept("m-0"), kept("m-1"), kept("last")), ((false, true), (true, false), (true, false)));
 }

@@ -7,10 +7,9 @@ use serde_json::Value;
 use sluicegate_lambda_emulator::Function;
 use sluicegate_sam::StackPlan;
 use sluicegate_topology::Topology;
-use tokio::task::JoinSet;
 
 use super::choice::{BrokerChoice, BrokerError};
-use crate::{journal::Journal, terminal::Terminal};
+use crate::{broker_faults::BrokerFaults, journal::Journal, mappings::Mappings, terminal::Terminal};
 
 /// A type without values.
 #[derive(Clone)]
@@ -41,7 +40,13 @@ impl PlannedBroker {
         match *self {}
     }
 
-    pub(crate) async fn run(self, _: Option<&Topology>, _: &Terminal, _: &Journal) -> Result<Running, BrokerError> {
+    pub(crate) async fn run(
+        self,
+        _: Option<&Topology>,
+        _: &Terminal,
+        _: &Journal,
+        _: &BrokerFaults,
+    ) -> Result<Running, BrokerError> {
         match self {}
     }
 }
@@ -53,15 +58,17 @@ impl QueueCounts {
 }
 
 impl Running {
-    pub(crate) fn map<E>(&mut self, _: &StackPlan, _: &BTreeMap<String, Function>, _: &Terminal) -> Result<(), E> {
+    pub(crate) fn map<E>(
+        &self,
+        _: &StackPlan,
+        _: &BTreeMap<String, Function>,
+        _: &Terminal,
+        _: &Mappings,
+    ) -> Result<(), E> {
         match *self {}
     }
 
     pub(crate) fn answers(&self) -> Arc<dyn Fn(&str) + Send + Sync> {
-        match *self {}
-    }
-
-    pub(crate) fn stop_mappings(&mut self, _: &mut JoinSet<()>) {
         match *self {}
     }
 

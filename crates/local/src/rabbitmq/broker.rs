@@ -1,6 +1,7 @@
 //! The broker of a stack: a private node or an existing broker, with the template's topology.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_lambda_emulator::BrokerEndpoint;
@@ -8,6 +9,7 @@ use sluicegate_topology::{Management, Topology, apply};
 
 use super::choice::{BrokerChoice, BrokerError};
 use super::node::{self, RabbitmqNode};
+use crate::broker_faults::FreezeNode;
 
 /// Attempts to remove the folder of a killed node.
 const REMOVE_ATTEMPTS: usize = 10;
@@ -23,7 +25,7 @@ pub(crate) struct PlannedBroker {
 /// A running broker.
 pub(crate) struct RunningBroker {
     /// The private node; `None` for an existing broker.
-    node: Option<(RabbitmqNode, Folder)>,
+    node: Option<(Arc<RabbitmqNode>, Folder)>,
 }
 
 impl PlannedBroker {
@@ -79,14 +81,30 @@ impl PlannedBroker {
     pub(crate) async fn start(self) -> Result<RunningBroker, BrokerError> {
         let Some((port, folder)) = self.private else { return Ok(RunningBroker { node: None }) };
         let node = RabbitmqNode::start(&folder.0, Some(port)).await?;
-        Ok(RunningBroker { node: Some((node, folder)) })
+        Ok(RunningBroker { node: Some((Arc::new(node), folder)) })
     }
 }
 
 impl RunningBroker {
+    /// Returns what freezes the private node, and false when the node is not running; `None` for an existing broker.
+    pub(crate) fn freeze(&self) -> Option<FreezeNode> {
+        let node = Arc::downgrade(&self.node.as_ref()?.0);
+        Some(Arc::new(move |freeze| {
+            let Some(node) = node.upgrade().filter(|node| node.is_running()) else { return false };
+            if freeze {
+                node.freeze()
+            } else {
+                node.thaw()
+            }
+            true
+        }))
+    }
+
     /// Kills the private node and removes its data.
     pub(crate) async fn stop(self) {
-        if let Some((mut node, _folder)) = self.node {
+        if let Some((node, _folder)) = self.node
+            && let Some(mut node) = Arc::into_inner(node)
+        {
             node.kill().await;
         }
     }

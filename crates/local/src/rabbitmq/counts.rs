@@ -3,13 +3,11 @@
 use serde_json::{Value, json};
 use sluicegate_lambda_emulator::BrokerEndpoint;
 use sluicegate_queue::queue_names::{DEAD_LETTER_QUEUE_SUFFIX, RETRY_QUEUE_INFIX};
-use sluicegate_topology::Management;
 
 /// The queues to count.
 #[derive(Clone)]
 pub(crate) struct QueueCounts {
-    vhost: String,
-    management: Option<Management>,
+    endpoint: BrokerEndpoint,
     names: Vec<String>,
 }
 
@@ -17,14 +15,26 @@ impl QueueCounts {
     /// Creates a counter for these queues of a virtual host and their dead-letter queues.
     #[must_use]
     pub(crate) fn new(endpoint: &BrokerEndpoint, names: Vec<String>) -> Self {
-        Self { vhost: endpoint.vhost().to_owned(), management: endpoint.management().cloned(), names }
+        Self { endpoint: endpoint.clone(), names }
+    }
+
+    /// Returns the broker of the queues.
+    pub(crate) fn endpoint(&self) -> &BrokerEndpoint {
+        &self.endpoint
+    }
+
+    /// Returns whether the queue is one of them, or one of their dead-letter queues.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|known| known == name.strip_suffix(DEAD_LETTER_QUEUE_SUFFIX).unwrap_or(name))
     }
 
     /// Returns one object per queue, in SQS's terms: `visible` messages are ready, `in_flight` unacknowledged,
     /// `delayed` in the queue's retry queues.
     pub(crate) async fn read(&self) -> Vec<Value> {
-        let queues: Result<Vec<Value>, _> = match &self.management {
-            Some(management) => management.get(&["queues", &self.vhost], "").await.map_err(|error| error.to_string()),
+        let queues: Result<Vec<Value>, _> = match self.endpoint.management() {
+            Some(management) => {
+                management.get(&["queues", self.endpoint.vhost()], "").await.map_err(|error| error.to_string())
+            }
             None => Err("the broker has no management API".to_owned()),
         };
         let names = self.names.iter().flat_map(|name| [name.clone(), format!("{name}.dlq")]);

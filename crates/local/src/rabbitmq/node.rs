@@ -163,6 +163,17 @@ impl RabbitmqNode {
         self.kill().await;
     }
 
+    /// Stops the node's processes until [`thaw`](Self::thaw), like a machine that hangs: connections stay open, and
+    /// nothing is answered.
+    pub fn freeze(&self) {
+        self.process.iter().for_each(Process::freeze);
+    }
+
+    /// Resumes a frozen node.
+    pub fn thaw(&self) {
+        self.process.iter().for_each(Process::thaw);
+    }
+
     /// Waits until the processes of the group are reaped.
     async fn gone(&self) {
         // Cannot fail: `self` holds the sender.

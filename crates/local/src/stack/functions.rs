@@ -12,12 +12,16 @@ use tokio::task::JoinSet;
 
 use super::{Addresses, concurrency::concurrency_default, error::StackError, options::Options, shared::Shared};
 use crate::cargo_build::{self, BuildError, Executable, Folders};
-use crate::sources;
+use crate::{sources, terminal::Terminal};
 
 /// Sets the binary of each function without `Binary`, by SAM's rule.
-pub(super) async fn name_binaries(template: &Path, functions: &mut [FunctionPlan]) -> Result<(), BuildError> {
+pub(super) async fn name_binaries(
+    template: &Path,
+    functions: &mut [FunctionPlan],
+    terminal: &Terminal,
+) -> Result<(), BuildError> {
     for function in functions.iter_mut().filter(|function| function.binary.is_none()) {
-        function.binary = Some(cargo_build::only_binary(&folder(template, function)).await?);
+        function.binary = Some(cargo_build::only_binary(&folder(template, function), terminal).await?);
     }
     Ok(())
 }
@@ -38,10 +42,7 @@ pub(super) async fn build(
     }
     let mut package_of: BTreeMap<PathBuf, String> = BTreeMap::new();
     for group in groups(&options.template, functions).into_values() {
-        for (folder, names) in &group {
-            options.terminal.line(format_args!("Building {} in {}", names.join(", "), folder.display()));
-        }
-        let built = cargo_build::build_all(&group, options.release, options.command.as_ref()).await?;
+        let built = build_group(options, &group, false).await?;
         for Executable { path, package } in built.values().flat_map(BTreeMap::values) {
             if package_of.insert(path.clone(), package.clone()).is_some_and(|other| other != *package) {
                 return Err(BuildError::SamePath { path: path.clone() }.into());
@@ -52,6 +53,21 @@ pub(super) async fn build(
         }
     }
     Ok(executables)
+}
+
+/// Builds the folders of one group, because their sources changed if `is_changed`, and reports the build.
+pub(super) async fn build_group(
+    options: &Options,
+    group: &Folders,
+    is_changed: bool,
+) -> Result<BTreeMap<PathBuf, BTreeMap<String, Executable>>, BuildError> {
+    let terminal = &options.terminal;
+    for (folder, names) in group {
+        terminal.building(is_changed, names, folder);
+    }
+    let built = cargo_build::build_all(group, options.release, options.command.as_ref(), terminal).await;
+    terminal.built(built.is_ok());
+    built
 }
 
 /// Returns the executables of the functions built in `folder`, by the functions' names.
@@ -66,7 +82,7 @@ pub(super) fn of_functions<'a>(
 }
 
 /// Returns the folder that a function is built in.
-fn folder(template: &Path, function: &FunctionPlan) -> PathBuf {
+pub(super) fn folder(template: &Path, function: &FunctionPlan) -> PathBuf {
     let base = template.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // `./.` and `.` are the same folder, so one build.
     base.join(&function.code_uri).components().collect()
@@ -141,19 +157,24 @@ pub(super) async fn start(specs: Vec<FunctionSpec>, shared: &Shared) -> Result<B
     let mut starting = JoinSet::new();
     for spec in specs {
         let (terminal, health, metrics) = (shared.terminal.clone(), shared.health.clone(), shared.metrics.clone());
+        let (running, lines) = (shared.functions.clone(), shared.lines.clone());
         health.down(&spec.name, "starting");
         starting.spawn(async move {
             let name = spec.name.clone();
             let log = {
-                let metrics = metrics.clone();
+                let (metrics, name) = (metrics.clone(), Arc::from(name.as_str()));
                 Arc::new(move |function: &str, line: &str| match metrics.take(line) {
                     true => {}
-                    false => terminal.function(function, line),
+                    false => {
+                        lines.push(&name, line);
+                        terminal.function(function, line);
+                    }
                 })
             };
             match Function::start(spec, log).await {
                 Ok(function) => {
                     metrics.function(&name, function.counts());
+                    running.started(&function);
                     health.up(&name);
                     Ok((name, function))
                 }

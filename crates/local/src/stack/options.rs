@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde_json::{Map, Value};
 
 use crate::{
-    admin::PublishedDocument, cargo_build::CommandPackage, gateway::TokenVerifier, rabbitmq::BrokerChoice,
-    terminal::Terminal,
+    admin::PublishedDocument, cargo_build::CommandPackage, contract_facts::ContractFacts, gateway::TokenVerifier,
+    rabbitmq::BrokerChoice, terminal::Terminal,
 };
 
 /// The template to run, and the options.
@@ -45,6 +45,8 @@ pub struct Options {
     pub published: Vec<PublishedDocument>,
     /// The check of tokens for the template's JWT authorizers. Without it, they are not run.
     pub verify_token: Option<TokenVerifier>,
+    /// What the contract says of requests, for the console.
+    pub contract: ContractFacts,
     /// The package of the running command, if `cargo run` started it.
     pub command: Option<CommandPackage>,
     /// The terminal to print to.

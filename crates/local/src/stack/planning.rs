@@ -45,7 +45,7 @@ pub(super) async fn plan(
 ) -> Result<StackPlan, StackError> {
     let mut plan = StackPlan::read(&options.template.display().to_string(), text, settings)?;
     if options.binaries.is_none() {
-        functions::name_binaries(&options.template, &mut plan.functions).await?;
+        functions::name_binaries(&options.template, &mut plan.functions, &options.terminal).await?;
     }
     print_notices(&options.terminal, &plan.notices);
     match (plan.mq_mappings.first(), broker) {

@@ -5,13 +5,14 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
 };
 
+use serde::Serialize;
 use tokio::net::TcpListener;
 
 use super::{error::StackError, options::Options};
 use crate::rabbitmq::PlannedBroker;
 
 /// The addresses of a stack. `Display` writes one line for scripts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Addresses {
     /// The HTTP API.
     pub gateway: String,
@@ -20,8 +21,10 @@ pub struct Addresses {
     /// SQS, Secrets Manager, DynamoDB and S3.
     pub aws: String,
     /// RabbitMQ, if one is used; with the password only of a private node.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rabbitmq: Option<String>,
     /// RabbitMQ's management API and page at the conventional port; not in the line for scripts.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rabbitmq_management: Option<String>,
 }
 

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sluicegate_lambda_emulator::{BrokerEndpoint, Function, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec};
+use sluicegate_lambda_emulator::{
+    BrokerEndpoint, Function, RabbitmqEvent, RabbitmqMapping, RabbitmqMappingSpec, RabbitmqObserver,
+};
 use sluicegate_sam::StackPlan;
 use sluicegate_topology::Topology;
-use tokio::task::JoinSet;
 
 use super::error::StackError;
 use crate::{
+    broker_faults::BrokerFaults,
     journal::{Journal, rabbitmq::RabbitmqFeed},
+    mappings::{Mappings, RunningMapping},
     rabbitmq::{BrokerError, PlannedBroker, QueueCounts, RunningBroker, declare},
     terminal::Terminal,
 };
@@ -18,7 +21,6 @@ use crate::{
 /// The running parts for RabbitMQ.
 pub(super) struct Running {
     endpoint: BrokerEndpoint,
-    mappings: Vec<RabbitmqMapping>,
     feed: RabbitmqFeed,
     broker: RunningBroker,
 }
@@ -30,6 +32,7 @@ impl PlannedBroker {
         topology: Option<&Topology>,
         terminal: &Terminal,
         journal: &Journal,
+        faults: &BrokerFaults,
     ) -> Result<Running, BrokerError> {
         let endpoint = self.endpoint().clone();
         let is_private = self.is_private();
@@ -37,6 +40,7 @@ impl PlannedBroker {
             terminal.line(format_args!("Starting RabbitMQ at {endpoint}"));
         }
         let broker = self.start().await?;
+        broker.freeze().into_iter().for_each(|freeze| faults.set_node(freeze));
         match topology {
             Some(topology) => {
                 let made = declare(topology, &endpoint).await?;
@@ -58,7 +62,7 @@ impl PlannedBroker {
             terminal
                 .warn(format_args!("{endpoint} cannot be traced: retries and dead letters are not shown ({error})"));
         }
-        Ok(Running { endpoint, mappings: Vec::new(), feed, broker })
+        Ok(Running { endpoint, feed, broker })
     }
 
     /// Returns the counter for `/queues`: the queues of the topology and those with a mapping.
@@ -78,10 +82,11 @@ impl PlannedBroker {
 impl Running {
     /// Starts a mapping for each MQ event.
     pub(super) fn map(
-        &mut self,
+        &self,
         plan: &StackPlan,
         functions: &BTreeMap<String, Function>,
         terminal: &Terminal,
+        mappings: &Mappings,
     ) -> Result<(), StackError> {
         for mapping in &plan.mq_mappings {
             let Some(function) = functions.get(&mapping.function) else { continue };
@@ -96,16 +101,20 @@ impl Running {
             };
             let messages = self.feed.observer();
             let (terminal, queue) = (terminal.clone(), mapping.queue.clone());
-            let observer = Arc::new(move |event: &RabbitmqEvent| match event {
+            let observer: RabbitmqObserver = Arc::new(move |event: &RabbitmqEvent| match event {
                 RabbitmqEvent::Message(event) => messages(event),
                 RabbitmqEvent::Waiting { reason } => {
                     terminal.warn(format_args!("the mapping from RabbitMQ queue {queue} waits: {reason}"));
                 }
                 RabbitmqEvent::Consuming => terminal.line(format_args!("Consuming RabbitMQ queue {queue}")),
             });
-            let started = RabbitmqMapping::start(spec, function.clone(), observer);
+            let function = function.clone();
+            let start = Box::new(move || {
+                RabbitmqMapping::start(spec.clone(), function.clone(), Arc::clone(&observer))
+                    .map(RunningMapping::Rabbitmq)
+            });
             let filter = |error| StackError::Filter { queue: mapping.queue.clone(), error };
-            self.mappings.push(started.map_err(filter)?);
+            mappings.start(&mapping.function, &mapping.queue, start).map_err(filter)?;
         }
         Ok(())
     }
@@ -113,11 +122,6 @@ impl Running {
     /// Returns a function that records the ids of 202 answers.
     pub(super) fn answers(&self) -> Arc<dyn Fn(&str) + Send + Sync> {
         self.feed.answers()
-    }
-
-    /// Stops the mappings, as tasks of the set.
-    pub(super) fn stop_mappings(&mut self, stopping: &mut JoinSet<()>) {
-        self.mappings.drain(..).for_each(|mapping| drop(stopping.spawn(mapping.stop())));
     }
 
     pub(super) async fn stop(self) {

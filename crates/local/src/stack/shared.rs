@@ -1,6 +1,6 @@
 //! The parts that the servers, functions and mappings of a stack share, and the servers that use them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -10,15 +10,24 @@ use sluicegate_sam::{REGION, StackPlan};
 use sqs_emulator::{Clock, Sqs, SqsConfig};
 use tokio::net::TcpListener;
 
-use super::{error::StackError, options::Options, provision};
+use super::{Addresses, error::StackError, options::Options, provision};
 use crate::{
-    admin::{self, Admin, Health, PublishedDocument},
+    activity::Activity,
+    admin::{self, Actions, Admin, Health, PublishedDocument},
     aws,
+    broker_faults::BrokerFaults,
+    contract_facts::ContractFacts,
     dynamodb::{self, DynamoDb},
+    function_lines::FunctionLines,
     gateway,
     journal::Journal,
+    mappings::Mappings,
     metrics::Metrics,
+    project::{ApiClient, WatchedProject},
+    queue_history::QueueHistory,
+    queues::Queues,
     rabbitmq::QueueCounts,
+    running_functions::RunningFunctions,
     s3::S3,
     secrets,
     terminal::Terminal,
@@ -34,11 +43,18 @@ pub(super) struct Shared {
     pub(super) client: SqsClient,
     pub(super) health: Health,
     pub(super) metrics: Metrics,
+    pub(super) mappings: Mappings,
+    pub(super) functions: RunningFunctions,
+    pub(super) faults: BrokerFaults,
+    activity: Activity,
+    pub(super) lines: FunctionLines,
     secrets: Map<String, Value>,
     /// `None` if the template has no table, or the options have an endpoint.
     pub(super) dynamodb: Option<DynamoDb>,
     s3: S3,
     published: Vec<PublishedDocument>,
+    contract: ContractFacts,
+    project: Option<WatchedProject>,
 }
 
 impl Shared {
@@ -47,9 +63,13 @@ impl Shared {
     pub(super) fn new(options: &Options, plan: &StackPlan, aws: &str) -> Result<Self, StackError> {
         let terminal = options.terminal.clone();
         let s3 = S3::default();
+        let (activity, lines) = (Activity::default(), FunctionLines::default());
         let journal = Journal::new(provision::dead_letter_queues(plan), s3.clone(), {
-            let terminal = terminal.clone();
-            Arc::new(move |id: &str, step: &_| terminal.step(id, step))
+            let (terminal, activity) = (terminal.clone(), activity.clone());
+            Arc::new(move |id: &str, step: &_| {
+                activity.record(id, step, Instant::now());
+                terminal.step(id, step);
+            })
         });
         let client = match &options.endpoint_url {
             Some(url) => SqsClient::Remote(RemoteSqs::new(url, REGION)?),
@@ -68,10 +88,17 @@ impl Shared {
             client,
             health: Health::default(),
             metrics: Metrics::default(),
+            functions: RunningFunctions::new(lines.clone()),
+            lines,
+            mappings: Mappings::default(),
+            faults: BrokerFaults::default(),
+            activity,
             secrets: options.secrets.clone(),
             dynamodb,
             s3,
             published: options.published.clone(),
+            contract: options.contract.clone(),
+            project: options.contract.project.clone().map(|project| WatchedProject::new(project, &options.template)),
         })
     }
 
@@ -89,6 +116,7 @@ impl Shared {
 
     /// Marks every part that has not started as not running.
     pub(super) fn mark_down(&self, plan: &StackPlan, has_broker: bool) {
+        self.functions.expect(plan.functions.iter().map(|function| function.name.as_str()));
         for function in &plan.functions {
             self.health.down(&function.name, "being built");
         }
@@ -102,24 +130,39 @@ impl Shared {
         self.health.up(RABBITMQ);
     }
 
-    /// Returns the server of the admin port.
-    pub(super) fn admin(
-        &self,
-        listener: TcpListener,
-        plan: &StackPlan,
-        rabbitmq: Option<QueueCounts>,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let admin = Admin {
+    /// Returns what the admin port and the status line show.
+    pub(super) fn admin(&self, plan: &StackPlan, addresses: &Addresses, rabbitmq: Option<QueueCounts>) -> Admin {
+        let sqs = plan.queues.iter().map(|queue| (queue.name.clone(), queue.url.clone())).collect();
+        let dead_letter_queues = provision::dead_letter_queues(plan);
+        let queues = Queues::new(self.client.clone(), &addresses.aws, sqs, dead_letter_queues, rabbitmq);
+        let history = QueueHistory::new(queues.clone(), self.activity.clone());
+        Admin {
             health: self.health.clone(),
             journal: self.journal.clone(),
-            client: self.client.clone(),
-            queues: plan.queues.iter().map(|queue| (queue.name.clone(), queue.url.clone())).collect(),
-            dead_letter_queues: provision::dead_letter_queues(plan),
-            rabbitmq,
+            actions: Actions {
+                queues,
+                history: history.clone(),
+                mappings: self.mappings.clone(),
+                functions: self.functions.clone(),
+                health: self.health.clone(),
+                faults: self.faults.clone(),
+                api: ApiClient::new(&addresses.gateway),
+                project: self.project.clone(),
+            },
             metrics: self.metrics.clone(),
+            lines: self.lines.clone(),
             published: self.published.clone().into(),
-        };
-        serve("admin", self.terminal.clone(), admin::serve(listener, admin))
+            contract: self.contract.clone(),
+        }
+    }
+
+    /// Returns the server of the admin port.
+    pub(super) fn serve_admin(&self, listener: TcpListener, admin: Admin) -> impl Future<Output = ()> + Send + 'static {
+        let history = admin.actions.history.clone();
+        let server = serve("admin", self.terminal.clone(), admin::serve(listener, admin));
+        async move {
+            tokio::select! { () = server => {}, () = history.sample() => {} }
+        }
     }
 
     /// Returns the server of the AWS port, if SQS is emulated.
@@ -130,7 +173,14 @@ impl Shared {
     ) -> Option<impl Future<Output = ()> + Send + 'static> {
         let (Some(listener), SqsClient::Emulated(sqs)) = (listener, &self.client) else { return None };
         let secrets = secrets::lookup(&plan.secrets, &self.secrets);
-        let server = aws::serve(listener, sqs.clone(), secrets, self.dynamodb.clone(), self.s3.clone());
+        let server = aws::serve_with_faults(
+            listener,
+            sqs.clone(),
+            secrets,
+            self.dynamodb.clone(),
+            self.s3.clone(),
+            self.faults.clone(),
+        );
         Some(serve("aws", self.terminal.clone(), server))
     }
 
@@ -140,9 +190,10 @@ impl Shared {
         struct Accepted {
             id: String,
         }
-        let terminal = self.terminal.clone();
+        let (terminal, journal) = (self.terminal.clone(), self.journal.clone());
         Arc::new(move |exchange| {
             terminal.request(exchange);
+            journal.exchanged(exchange);
             if exchange.status == StatusCode::ACCEPTED
                 && let Ok(Accepted { id }) = serde_json::from_slice(exchange.body)
             {

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::concurrency::{available_bytes, concurrency_in};
 use super::{Options, Stack};
-use crate::terminal::Terminal;
+use crate::{contract_facts::ContractFacts, terminal::Terminal};
 
 /// A function as in AWS's samples: without `Binary`, with variables that refer to a topic and a table.
 const TEMPLATE: &str = "
@@ -85,6 +85,7 @@ async fn start(folders: [&str; 2], binaries: [&str; 2], shell: &[(&str, &str)]) 
         secrets: serde_json::Map::new(),
         published: Vec::new(),
         verify_token: None,
+        contract: ContractFacts::default(),
         command: None,
         environment: shell.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         terminal: Terminal::new(Arc::new(move |line: &str| sink.lock().unwrap().push(line.to_owned())), false),

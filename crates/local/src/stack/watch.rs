@@ -13,13 +13,15 @@ use sluicegate_sam::FunctionPlan;
 use tokio::time::sleep;
 
 use super::{
-    functions::{groups, of_functions},
+    functions::{build_group, folder, groups, of_functions},
     options::Options,
 };
 use crate::{
     admin::Health,
-    cargo_build,
+    cargo_build::{BuildError, Folders},
+    running_functions::RunningFunctions,
     sources::{self, Fingerprint},
+    terminal::Terminal,
 };
 
 /// Pause between two scans of the sources.
@@ -31,14 +33,20 @@ pub(super) fn fingerprints(template: &Path, plans: &[FunctionPlan]) -> BTreeMap<
     roots.map(|root| (root.clone(), sources::fingerprint(&root))).collect()
 }
 
+/// What is restarted, and where that is recorded.
+pub(super) struct Watched {
+    pub(super) functions: BTreeMap<String, Function>,
+    pub(super) running: RunningFunctions,
+    pub(super) health: Health,
+}
+
 /// Watches until aborted. `seen` holds the fingerprints from before the first build, so that no change is missed.
 pub(super) async fn watch(
     options: Options,
     plans: Vec<FunctionPlan>,
     mut seen: BTreeMap<PathBuf, Fingerprint>,
-    functions: BTreeMap<String, Function>,
     mut executables: BTreeMap<String, PathBuf>,
-    health: Health,
+    watched: Watched,
 ) {
     let terminal = &options.terminal;
     let groups = groups(&options.template, &plans);
@@ -54,28 +62,32 @@ pub(super) async fn watch(
             if seen.insert(root.clone(), now) == Some(now) {
                 continue;
             }
-            for (folder, names) in folders {
-                terminal.line(format_args!("Sources changed: building {} in {}", names.join(", "), folder.display()));
-            }
-            match cargo_build::build_all(folders, options.release, options.command.as_ref()).await {
+            match build_group(&options, folders, true).await {
                 Ok(built) => {
+                    watched.built(&plans, &options.template, folders, None);
                     for (folder, built) in &built {
                         executables.extend(of_functions(&options.template, &plans, folder, built));
                     }
                 }
                 Err(error) => {
                     terminal.error(format_args!("{error}; the old functions keep running"));
+                    let errors = match &error {
+                        BuildError::Compile(failed) => failed.errors().await,
+                        error => error.to_string(),
+                    };
+                    watched.built(&plans, &options.template, folders, Some(&errors));
                     continue;
                 }
             }
             // Restarts the functions of this root before the next one is built.
             for plan in &plans {
-                let (Some(function), Some(binary)) = (functions.get(&plan.name), executables.get(&plan.name)) else {
+                let (Some(function), Some(binary)) = (watched.functions.get(&plan.name), executables.get(&plan.name))
+                else {
                     continue;
                 };
                 let written = sources::written(binary);
                 if running.insert(&plan.name, written) != Some(written) {
-                    restart(&options, &health, function, binary).await;
+                    watched.restart(terminal, function, binary).await;
                 }
             }
         }
@@ -86,16 +98,26 @@ pub(super) async fn watch(
     }
 }
 
-async fn restart(options: &Options, health: &Health, function: &Function, binary: &Path) {
-    let (name, terminal) = (function.name(), &options.terminal);
-    match function.replace(binary.to_owned()).await {
-        Ok(()) => {
-            health.up(name);
-            terminal.line(format_args!("Restarted {name}"));
+impl Watched {
+    /// Records the result of a build of these folders.
+    fn built(&self, plans: &[FunctionPlan], template: &Path, folders: &Folders, errors: Option<&str>) {
+        for plan in plans.iter().filter(|plan| folders.contains_key(&folder(template, plan))) {
+            self.running.built(&plan.name, errors.map(str::to_owned));
         }
-        Err(error) => {
-            health.down(name, &error.to_string());
-            terminal.error(error);
+    }
+
+    async fn restart(&self, terminal: &Terminal, function: &Function, binary: &Path) {
+        let name = function.name();
+        match function.replace(binary.to_owned()).await {
+            Ok(()) => {
+                self.running.restarted(name);
+                self.health.up(name);
+                terminal.line(format_args!("Restarted {name}"));
+            }
+            Err(error) => {
+                self.health.down(name, &error.to_string());
+                terminal.error(error);
+            }
         }
     }
 }

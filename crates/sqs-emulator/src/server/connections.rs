@@ -1,6 +1,5 @@
 //! HTTP/1.1 connections, straight on hyper: one task for each, and nothing between hyper and the answer.
 
-use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -15,15 +14,20 @@ use tokio::net::{TcpListener, TcpStream};
 /// Pause after the system refused a connection, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
+/// Ends a connection without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the request gets no answer")]
+struct NoAnswer;
+
 /// Answers the requests of every connection with `answer` until the future is dropped; requests in progress then are
-/// still answered.
+/// still answered. A connection whose request gets `None` is closed without an answer.
 ///
 /// # Errors
 /// None at present: a failure to accept a connection is retried.
 pub async fn serve_with<A, F>(listener: TcpListener, answer: A) -> std::io::Result<()>
 where
     A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    F: Future<Output: Into<Option<Response<Full<Bytes>>>>> + Send + 'static,
 {
     loop {
         match listener.accept().await {
@@ -38,13 +42,13 @@ where
 async fn connection<A, F>(stream: TcpStream, answer: A)
 where
     A: Fn(Request<Incoming>) -> F + Send + 'static,
-    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    F: Future<Output: Into<Option<Response<Full<Bytes>>>>> + Send + 'static,
 {
     // Disables Nagle's algorithm: answers are small, and clients wait for each of them. Only latency depends on it.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
         let response = answer(request);
-        async move { Ok::<_, Infallible>(response.await) }
+        async move { response.await.into().ok_or(NoAnswer) }
     });
     // Errors of a connection, such as a disconnect, concern its client only.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;

@@ -47,6 +47,22 @@ async fn a_node_keeps_its_data_through_a_kill_and_leaves_no_process() {
 
 #[tokio::test]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_frozen_node_answers_once_it_runs_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = RabbitmqNode::start(folder.path(), None).await.unwrap();
+    let management = node.management();
+    let overview = async || management.get::<IgnoredAny>(&["overview"], "").await;
+    node.freeze();
+    // The kernel stops the processes when they are scheduled.
+    while timeout(Duration::from_secs(2), overview()).await.is_ok() {}
+    assert!(node.is_running());
+    node.thaw();
+    timeout(START_TIME_MAX, overview()).await.unwrap().unwrap();
+    node.stop().await;
+}
+
+#[tokio::test]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn a_node_ends_with_the_program_that_started_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new("bash");
