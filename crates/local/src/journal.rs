@@ -2,20 +2,20 @@
 //!
 //! A message is identified by its envelope's id, which stays the same through retries, the dead-letter queue and
 //! redrives. A message that is not a CloudEvent is identified by its SQS message id, or by RabbitMQ's property
-//! `message_id`. Logs are bounded in number and length. With the emulated queues every step is recorded; steps inside
-//! the queues of a remote endpoint, and steps of the RabbitMQ broker itself (dead-lettering, expiry, purge), are not
-//! visible.
+//! `message_id`, and a refused request by the id of the request. With each log the request and the envelope are kept by
+//! reference, and parsed when they are shown. Logs are bounded in number, length and kept bytes. With the emulated
+//! queues every step is recorded; steps inside the queues of a remote endpoint, and steps of the RabbitMQ broker itself
+//! (dead-lettering, expiry, purge), are not visible.
 
+mod logs;
 #[cfg(feature = "rabbitmq")]
 pub(crate) mod rabbitmq;
+mod select;
+mod step;
 #[cfg(test)]
 // They have messages of both brokers.
 #[cfg(feature = "rabbitmq")]
 mod tests;
-
-mod logs;
-mod select;
-mod step;
 
 use std::{
     collections::HashSet,
@@ -183,6 +183,7 @@ impl Journal {
         }
         #[derive(Deserialize)]
         struct Item {
+            status: u16,
             id: Option<String>,
         }
         let status = exchange.status;
@@ -194,7 +195,8 @@ impl Journal {
         let exchange = Arc::new(Exchange::of(exchange));
         let mut state = self.state();
         if status == StatusCode::ACCEPTED {
-            for id in id.into_iter().chain(items.into_iter().filter_map(|item| item.id)) {
+            let accepted = items.into_iter().filter(|item| item.status == StatusCode::ACCEPTED);
+            for id in id.into_iter().chain(accepted.filter_map(|item| item.id)) {
                 state.keep_exchange(&id, &exchange);
             }
         } else {

@@ -96,7 +96,7 @@ impl MessageView {
         let findings = refused.zip(event.as_ref()).map(|(exchange, event)| findings(admin, exchange, event));
         Some(Self {
             steps: steps.iter().map(|(at, step)| step_json(*at, step)).collect(),
-            trace_id: trace_id.or_else(|| header("x-amzn-trace-id")).map(str::to_owned),
+            trace_id: trace_id.or_else(|| header("x-amzn-trace-id").and_then(trace_root)).map(str::to_owned),
             request: exchange.map(|exchange| RequestView::of(exchange, event.as_ref(), &admin.contract.credentials)),
             payload: payload.filter(|payload| payload.bytes > 0),
             envelope: envelope.and_then(raw),
@@ -175,6 +175,11 @@ impl Event<'_> {
         };
         Payload::new(self.datacontenttype.as_deref(), content)
     }
+}
+
+/// Returns the id of an X-Ray header, as the functions log it.
+fn trace_root(header: &str) -> Option<&str> {
+    header.split(';').find_map(|part| part.strip_prefix("Root="))
 }
 
 /// Returns the text as JSON: itself, or a JSON string with it.

@@ -203,6 +203,11 @@ async fn a_message_has_its_request_payload_and_envelope_without_credentials() {
     let page = port.page("/messages/e-1").await;
     let text = "<b>ingress</b> <code> INFO accepted request_id=&quot;r-1&quot; enqueue_ms=2.5</code>";
     assert!(page.contains(text) && page.contains("stored by the broker in <b>2.5 ms</b>"), "{page}");
+    port.sent("e-2", "o-2");
+    let items = json!({ "items": [{ "status": 202, "id": "e-2" }, { "status": 503, "id": "e-3" }] });
+    port.answered("r-2", "", &json!([]), StatusCode::ACCEPTED, &items);
+    assert_eq!(port.json("/messages/e-2").await["request"]["request_id"], "r-2");
+    assert!(port.ask("GET", "/messages/e-3", "").await.0.starts_with("HTTP/1.1 404"));
     let (head, payload) = port.ask("GET", "/messages/e-1/payload", BROWSER).await;
     assert_eq!(payload, r#"{"order_id":"o-<1>"}"#);
     assert!(head.contains("content-disposition: attachment") && head.contains("application/octet-stream"), "{head}");
@@ -224,8 +229,10 @@ async fn a_refused_request_is_listed_with_its_code_faults_and_explanation() {
     assert_eq!(message["findings"][0], json!({ "name": "cause", "text": "POST /orders: 422 Unprocessable Entity" }));
     let page = port.page("/messages/r%2B1%3D").await;
     let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}: {page}"));
-    let (line, fault) = (at("&quot;quantity&quot;: &quot;2&quot;"), at("is not of type &quot;integer&quot;"));
-    assert!(line < fault && !page[line..fault].contains("class=\"line"), "the fault is beside its line: {page}");
+    let line = at("&quot;quantity&quot;: &quot;2&quot;");
+    let fault = line + page[line..].find("is not of type &quot;integer&quot;").unwrap_or_else(|| panic!("{page}"));
+    assert!(page.contains("<code>/items/0/quantity</code> is not of type"), "{page}");
+    assert!(!page[line..fault].contains("class=\"line"), "the fault is beside its line: {page}");
     assert!(port.page("/messages").await.contains("href=\"/messages/r%2B1%3D\""));
 }
 

@@ -74,6 +74,7 @@ pub(crate) struct Content {
 }
 
 impl Content {
+    /// Returns the bytes that are kept. The request of a batch counts with each of its messages.
     fn bytes(&self) -> usize {
         self.exchange.as_ref().map_or(0, |exchange| exchange.bytes())
             + self.envelope.as_ref().map_or(0, |text| text.len())

@@ -63,7 +63,7 @@ document.addEventListener("formdata", (event) => {
 });
 
 document.addEventListener("keydown", (event) => {
-  const isTyping = event.target.closest("input, select, textarea");
+  const isTyping = event.target.closest?.("input, select, textarea");
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Escape") {
     if (isTyping) event.target.blur();

@@ -45,7 +45,7 @@ pub(in crate::admin) fn message(console: &Console, view: &MessageView, lines: &[
             @if view.is_incomplete {
                 p.note { "A part of this message was not kept: it is too large, or newer messages needed the memory." }
             }
-            @if let Some(rejection) = &view.rejection { (refusal(view, rejection)) }
+            @if let Some(rejection) = &view.rejection { (refusal(view, rejection, &faults)) }
             section #timeline aria-labelledby="timeline-title" {
                 h2 #timeline-title { "Timeline" }
                 (timeline(view, lines))
@@ -104,7 +104,7 @@ fn actions(view: &MessageView) -> Markup {
     }
 }
 
-fn refusal(view: &MessageView, rejection: &Value) -> Markup {
+fn refusal(view: &MessageView, rejection: &Value, faults: &[Fault]) -> Markup {
     let text = |name: &str| rejection[name].as_str().unwrap_or_default().to_owned();
     html! {
         section #rejection aria-labelledby="rejection-title" {
@@ -112,6 +112,9 @@ fn refusal(view: &MessageView, rejection: &Value) -> Markup {
             p {
                 strong { (view.row.status.unwrap_or_default()) " " (text("code")) }
                 ": " (text("detail")) (text("message"))
+            }
+            @if !faults.is_empty() {
+                ul.faults { @for (pointer, detail) in faults { li { code { (pointer) } " " (detail) } } }
             }
             @if !view.findings.is_empty() {
                 dl.findings {
@@ -250,4 +253,28 @@ fn hex(bytes: &[u8]) -> String {
         text.push_str(&format!("… {} more bytes in the download\n", bytes.len() - shown.len()));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_shown_with_their_offset_and_characters() {
+        let lines = hex(&[b"\x00\xffab ".as_slice(), &[0x7f; 12]].concat());
+        let expected = [
+            "00000000  00 ff 61 62 20 7f 7f 7f 7f 7f 7f 7f 7f 7f 7f 7f  ..ab ...........",
+            "00000010  7f                                               .",
+        ];
+        assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
+        assert!(hex(&[0; HEX_BYTES_MAX + 2]).ends_with("… 2 more bytes in the download\n"));
+    }
+
+    #[test]
+    fn a_fault_is_at_its_line_or_at_the_first() {
+        let lines = json_lines(r#"{"a":[1]}"#).unwrap();
+        let faults = ["/a/0", "/b"].map(|pointer| (pointer.to_owned(), pointer.to_owned()));
+        let at: Vec<_> = (0..lines.len()).map(|index| faults_at(&lines, index, &faults)).collect();
+        assert_eq!(at, [vec!["/b"], vec![], vec!["/a/0"], vec![], vec![]]);
+    }
 }
