@@ -28,6 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("ingress", &["aws-client", "contract", "envelope", "idempotency", "otlp", "queue", "telemetry", "webhook"]),
     ("functions/consumer", &["batch"]),
     ("functions/ingress", &["contract", "ingress"]),
+    ("functions/kafka", &["contract", "ingress"]),
     ("functions/rabbitmq", &["batch", "contract", "ingress"]),
     ("examples/inventory/functions/consumer", &["batch"]),
     ("examples/inventory/functions/ingress", &["contract", "ingress"]),
