@@ -69,9 +69,10 @@ fn same_routes(template: &Path, contract: &Contract) -> Result<(), CommandError>
 }
 
 /// Checks what of the template contradicts the contract, as doctor does: CORS settings of the gateway beside `x-cors`,
-/// and a delay on a FIFO queue. Prints a warning if nothing asks for the client certificates that the contract accepts.
+/// and a delay on a FIFO queue or a topic of Kafka. Prints a warning if nothing asks for the client certificates that
+/// the contract accepts.
 fn no_contradiction(template: &Path, contract: Contract) -> Result<(), CommandError> {
-    const FAULTS: [&str; 2] = ["cors-at-gateway", "delay-on-fifo"];
+    const FAULTS: [&str; 3] = ["cors-at-gateway", "delay-on-fifo", "delay-on-kafka"];
     // The domain may be in the template of another stack.
     const WARNINGS: [&str; 2] = ["mutual-tls-bypassed", "mutual-tls-missing"];
     let has_delay = contract.operations().iter().any(|operation| operation.enqueue.delay_s_max() > 0);
