@@ -2,6 +2,7 @@
 
 mod interop;
 mod leaders;
+mod login;
 mod producer;
 mod proxy;
 

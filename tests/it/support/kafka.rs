@@ -33,9 +33,7 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts a broker with these topics, as in `orders:3` or `small:1:max.message.bytes=2000`.
     pub(crate) async fn start(topics: &[&str]) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free loopback port");
-        let port = listener.local_addr().expect("an address").port();
-        drop(listener);
+        let port = free_port().await;
         let folder = TempDir::new().expect("a folder");
         let broker = Self { process: run(port, folder.path()).await, port, folder };
         program("topics.py", &[&[broker.servers().as_str()], topics].concat()).await;
@@ -76,6 +74,32 @@ impl Broker {
         read("confluent", &self.servers(), topic).await
     }
 }
+
+/// A login before a broker, encrypted with a certificate and its key if they are given; see
+/// `tests/peers/kafka/login.py`. It ends when it is dropped.
+pub(crate) struct Login {
+    _process: Child,
+    port: u16,
+}
+
+impl Login {
+    pub(crate) async fn start(broker: &Broker, mechanism: &str, tls: Option<[&Path; 2]>) -> Self {
+        let port = free_port().await;
+        let (own, broker) = (port.to_string(), broker.port.to_string());
+        let mut command = python("login.py", &[&own, &broker, mechanism, USER, PASSWORD]);
+        command.args(tls.into_iter().flatten());
+        Self { _process: listening(command, port).await, port }
+    }
+
+    /// Returns the value of `KAFKA_BOOTSTRAP_SERVERS` with this name of the host.
+    pub(crate) fn servers(&self, host: &str) -> String {
+        format!("{host}:{}", self.port)
+    }
+}
+
+/// The user of a [`Login`].
+pub(crate) const USER: &str = "alice";
+pub(crate) const PASSWORD: &str = "pencil, of course = secret";
 
 /// A record as a client reads it.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,14 +160,23 @@ async fn output(mut command: Command) -> String {
 }
 
 async fn run(port: u16, folder: &Path) -> Child {
-    let mut command = python("broker.py", &[&port.to_string(), folder.to_str().expect("UTF-8")]);
+    listening(python("broker.py", &[&port.to_string(), folder.to_str().expect("UTF-8")]), port).await
+}
+
+async fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free loopback port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// Starts a server and waits until its port is open.
+async fn listening(mut command: Command, port: u16) -> Child {
     let process = command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn().expect("it starts");
     let listens = async {
         while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, listens).await.expect("the broker listens");
+    tokio::time::timeout(PATIENCE, listens).await.expect("it listens");
     process
 }
 
