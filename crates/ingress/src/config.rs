@@ -215,21 +215,22 @@ impl Config {
             }));
             let (has_delay, large) = (operation.enqueue.delay_s_max() > 0, operation.enqueue.large_payloads);
             for queue in operation.enqueue.queues().filter(|_| has_delay || large) {
-                let (id, name) = (operation.id.clone(), queue.to_owned());
-                match bindings.get(queue) {
-                    Some(Binding::Rabbitmq { .. }) if large => {
-                        let broker = "RabbitMQ";
-                        errors.push(ConfigError::LargePayloadsNotOnSqs { operation: id, queue: name, broker });
-                    }
-                    Some(Binding::Kafka { .. }) if large => {
-                        let broker = "Kafka";
-                        errors.push(ConfigError::LargePayloadsNotOnSqs { operation: id, queue: name, broker });
-                    }
-                    Some(Binding::Kafka { .. }) => {
-                        errors.push(ConfigError::DelayOnKafka { operation: id, queue: name });
-                    }
+                let (operation, queue, binding) = (operation.id.clone(), queue.to_owned(), bindings.get(queue));
+                let other_broker = match binding {
+                    Some(Binding::Rabbitmq { .. }) => Some("RabbitMQ"),
+                    Some(Binding::Kafka { .. }) => Some("Kafka"),
+                    Some(Binding::Sqs { .. }) | None => None,
+                };
+                if let Some(broker) = other_broker.filter(|_| large) {
+                    let (operation, queue) = (operation.clone(), queue.clone());
+                    errors.push(ConfigError::LargePayloadsNotOnSqs { operation, queue, broker });
+                }
+                match binding {
                     Some(Binding::Sqs { fifo: true, .. }) if has_delay => {
-                        errors.push(ConfigError::DelayOnFifo { operation: id, queue: name });
+                        errors.push(ConfigError::DelayOnFifo { operation, queue });
+                    }
+                    Some(Binding::Kafka { .. }) if has_delay => {
+                        errors.push(ConfigError::DelayOnKafka { operation, queue });
                     }
                     _ => {}
                 }
