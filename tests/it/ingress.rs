@@ -11,6 +11,7 @@ mod copies;
 mod events;
 mod hostile;
 mod ids;
+mod kafka;
 mod limits;
 mod repeats;
 mod secrets;

@@ -21,6 +21,7 @@ mod features;
 mod idempotency;
 mod ingress;
 mod inventory;
+mod kafka;
 mod large_payloads;
 mod metrics;
 mod new;

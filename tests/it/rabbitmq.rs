@@ -1,6 +1,6 @@
 //! RabbitMQ as the broker: producer, consumer, mapping, topology, foreign clients, and tests of the test support.
 
-mod child;
+pub(crate) mod child;
 pub(crate) mod consumer;
 mod fanout;
 mod interop;
@@ -9,6 +9,6 @@ mod ordered;
 mod producer;
 mod proxy;
 mod support;
-mod tls;
+pub(crate) mod tls;
 mod topology;
 mod tutorial;

@@ -4,6 +4,7 @@ pub(crate) mod command;
 pub(crate) mod files;
 pub(crate) mod forward;
 pub(crate) mod function_binary;
+pub(crate) mod kafka;
 pub(crate) mod outage;
 pub(crate) mod own_workspace;
 pub(crate) mod processes;

@@ -157,7 +157,10 @@ impl AwsEnvironment {
     }
 
     /// Returns the TLS configuration. The first call reads the root certificates.
-    pub(crate) fn tls(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
+    ///
+    /// # Errors
+    /// As [`tls_config`].
+    pub fn tls(&self) -> Result<Arc<ClientConfig>, rustls::Error> {
         self.tls.get_or_init(tls_config).clone()
     }
 }

@@ -115,9 +115,10 @@ struct Contradictions {
 }
 
 /// Returns what of the template contradicts the contract, as doctor does: CORS settings of the gateway beside `x-cors`,
-/// and a delay on a FIFO queue. It is a warning if nothing asks for the client certificates that the contract accepts.
+/// and a delay on a FIFO queue or a topic of Kafka. It is a warning if nothing asks for the client certificates that the
+/// contract accepts.
 fn contradictions(template: &Path, contract: &Contract) -> Result<Contradictions, CommandError> {
-    const FAULTS: [&str; 2] = ["cors-at-gateway", "delay-on-fifo"];
+    const FAULTS: [&str; 3] = ["cors-at-gateway", "delay-on-fifo", "delay-on-kafka"];
     // The domain may be in the template of another stack.
     const WARNINGS: [&str; 2] = ["mutual-tls-bypassed", "mutual-tls-missing"];
     let has_delay = contract.operations().iter().any(|operation| operation.enqueue.delay_s_max() > 0);

@@ -7,6 +7,7 @@ mod binding;
 mod concurrency;
 mod deployed;
 mod function;
+mod kafka;
 mod mapping;
 mod mq;
 mod network;
@@ -36,6 +37,7 @@ pub fn checks() -> impl Iterator<Item = &'static Check> {
         api::CHECKS,
         alarms::CHECKS,
         mq::CHECKS,
+        kafka::CHECKS,
         network::CHECKS,
         topology::CHECKS,
         deployed::CHECKS,

@@ -174,7 +174,8 @@ fn binds(function: &Function, contract: Option<&Contract>) -> Vec<String> {
     let contracted: Vec<String> = contract.into_iter().flat_map(Contract::queues).map(binding_variable).collect();
     let is_binding = |name: &String| {
         let value = function.variable(name).known();
-        let looks = value.is_some_and(|value| value.contains("://") || value.starts_with("rabbitmq:"));
+        let is_marked = |value: &str| ["rabbitmq:", "kafka:"].iter().any(|broker| value.starts_with(broker));
+        let looks = value.is_some_and(|value| value.contains("://") || is_marked(&value));
         contracted.contains(name) || (looks && name.starts_with("QUEUE_") && name != "QUEUE_URL")
     };
     function.variables().map(|(name, _)| name.to_owned()).filter(is_binding).collect()

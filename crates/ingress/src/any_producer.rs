@@ -4,6 +4,8 @@ use sluicegate_aws_client::AwsEnvironment;
 use sluicegate_queue::{Binding, Destination, Message, Producer, Receipt, SendError};
 use tokio::time::Instant;
 
+#[cfg(feature = "kafka")]
+use sluicegate_queue::kafka::{Cluster, KafkaProducer};
 #[cfg(feature = "rabbitmq")]
 use sluicegate_queue::rabbitmq::{Broker, RabbitmqProducer};
 #[cfg(feature = "sqs")]
@@ -21,9 +23,12 @@ pub enum AnyProducer {
     /// RabbitMQ.
     #[cfg(feature = "rabbitmq")]
     Rabbitmq(RabbitmqProducer),
+    /// Kafka.
+    #[cfg(feature = "kafka")]
+    Kafka(KafkaProducer),
 }
 
-/// The producers of one function. They share one SQS client and one RabbitMQ connection.
+/// The producers of one function. They share one SQS client, one RabbitMQ connection and one Kafka cluster.
 pub(crate) struct Producers {
     #[cfg_attr(not(feature = "sqs"), expect(dead_code, reason = "SQS alone reads it"))]
     pub(crate) aws: AwsEnvironment,
@@ -38,6 +43,8 @@ pub(crate) struct Producers {
     pub(crate) payloads: Option<sluicegate_queue::sqs::PayloadStore>,
     #[cfg(feature = "rabbitmq")]
     pub(crate) rabbitmq: Option<(Broker, sluicegate_queue::queue_names::RetryDelays)>,
+    #[cfg(feature = "kafka")]
+    pub(crate) kafka: Option<Cluster>,
 }
 
 impl Producers {
@@ -63,7 +70,9 @@ impl Producers {
                 let (broker, retry_delays) = self.rabbitmq.clone()?;
                 Some(AnyProducer::Rabbitmq(RabbitmqProducer::new(broker, exchange, routing_key, retry_delays)))
             }
-            #[cfg(not(all(feature = "sqs", feature = "rabbitmq")))]
+            #[cfg(feature = "kafka")]
+            Binding::Kafka { topic } => Some(AnyProducer::Kafka(KafkaProducer::new(self.kafka.clone()?, topic))),
+            #[cfg(not(all(feature = "sqs", feature = "rabbitmq", feature = "kafka")))]
             _ => None,
         }
     }
@@ -78,6 +87,8 @@ impl Producer for AnyProducer {
             Self::CoalescingSqs(ref producer) => producer.destination(),
             #[cfg(feature = "rabbitmq")]
             Self::Rabbitmq(ref producer) => producer.destination(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(ref producer) => producer.destination(),
         }
     }
 
@@ -90,6 +101,8 @@ impl Producer for AnyProducer {
             Self::CoalescingSqs(ref producer) => Box::pin(producer.send(message, deadline)).await,
             #[cfg(feature = "rabbitmq")]
             Self::Rabbitmq(ref producer) => producer.send(message, deadline).await,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(ref producer) => producer.send(message, deadline).await,
         }
     }
 
@@ -102,6 +115,8 @@ impl Producer for AnyProducer {
             Self::CoalescingSqs(ref producer) => Box::pin(producer.send_all(messages, deadline)).await,
             #[cfg(feature = "rabbitmq")]
             Self::Rabbitmq(ref producer) => producer.send_all(messages, deadline).await,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(ref producer) => producer.send_all(messages, deadline).await,
         }
     }
 }

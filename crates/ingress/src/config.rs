@@ -52,6 +52,9 @@ pub struct Config {
     /// The broker of the queues bound to RabbitMQ; `None` if there are none.
     #[cfg(feature = "rabbitmq")]
     pub rabbitmq: Option<sluicegate_queue::rabbitmq::BrokerConfig>,
+    /// The cluster of the queues bound to Kafka; `None` if there are none.
+    #[cfg(feature = "kafka")]
+    pub kafka: Option<sluicegate_queue::kafka::ClusterConfig>,
 }
 
 /// A configuration error.
@@ -74,6 +77,14 @@ pub enum ConfigError {
     /// The contract requires a delay that the FIFO queue does not support.
     #[error("operation {operation} has a delay, but FIFO queues do not accept a delay per message (queue {queue})")]
     DelayOnFifo {
+        /// The operation's id.
+        operation: String,
+        /// The logical queue.
+        queue: String,
+    },
+    /// The contract requires a delay, which Kafka does not have.
+    #[error("operation {operation} has a delay, and queue {queue} is bound to Kafka, which does not delay messages")]
+    DelayOnKafka {
         /// The operation's id.
         operation: String,
         /// The logical queue.
@@ -123,14 +134,16 @@ pub enum ConfigError {
     },
     /// A route sends large payloads to S3, and its queue is not at SQS.
     #[error(
-        "operation {operation} has `largePayloads: s3`, which is for SQS, and queue {queue} is bound to RabbitMQ; \
-         RabbitMQ accepts the payload as it is"
+        "operation {operation} has `largePayloads: s3`, which is for SQS, and queue {queue} is bound to {broker}; \
+         {broker} accepts the payload as it is, up to the limit of its configuration"
     )]
-    LargePayloadsOnRabbitmq {
+    LargePayloadsNotOnSqs {
         /// The operation's id.
         operation: String,
         /// The logical queue.
         queue: String,
+        /// The broker.
+        broker: &'static str,
     },
     /// The contract accepts a content coding without a decoder in this build.
     #[error(
@@ -149,6 +162,17 @@ pub enum ConfigError {
     #[cfg(feature = "rabbitmq")]
     #[error(transparent)]
     Rabbitmq(#[from] sluicegate_queue::rabbitmq::BrokerConfigError),
+    /// A Kafka variable is malformed.
+    #[cfg(feature = "kafka")]
+    #[error(transparent)]
+    Kafka(#[from] sluicegate_queue::kafka::ClusterConfigError),
+    /// A queue is bound to Kafka without a cluster.
+    #[cfg(feature = "kafka")]
+    #[error("KAFKA_BOOTSTRAP_SERVERS is not set; queue {queue} is bound to Kafka and needs it")]
+    NoCluster {
+        /// The first such queue.
+        queue: String,
+    },
     /// A queue is bound to RabbitMQ without a broker URL.
     #[cfg(feature = "rabbitmq")]
     #[error("RABBITMQ_URL is not set; queue {queue} is bound to RabbitMQ and needs it")]
@@ -191,13 +215,22 @@ impl Config {
             }));
             let (has_delay, large) = (operation.enqueue.delay_s_max() > 0, operation.enqueue.large_payloads);
             for queue in operation.enqueue.queues().filter(|_| has_delay || large) {
-                let (id, name) = (operation.id.clone(), queue.to_owned());
-                match bindings.get(queue) {
-                    Some(Binding::Rabbitmq { .. }) if large => {
-                        errors.push(ConfigError::LargePayloadsOnRabbitmq { operation: id, queue: name });
-                    }
+                let (operation, queue, binding) = (operation.id.clone(), queue.to_owned(), bindings.get(queue));
+                let other_broker = match binding {
+                    Some(Binding::Rabbitmq { .. }) => Some("RabbitMQ"),
+                    Some(Binding::Kafka { .. }) => Some("Kafka"),
+                    Some(Binding::Sqs { .. }) | None => None,
+                };
+                if let Some(broker) = other_broker.filter(|_| large) {
+                    let (operation, queue) = (operation.clone(), queue.clone());
+                    errors.push(ConfigError::LargePayloadsNotOnSqs { operation, queue, broker });
+                }
+                match binding {
                     Some(Binding::Sqs { fifo: true, .. }) if has_delay => {
-                        errors.push(ConfigError::DelayOnFifo { operation: id, queue: name });
+                        errors.push(ConfigError::DelayOnFifo { operation, queue });
+                    }
+                    Some(Binding::Kafka { .. }) if has_delay => {
+                        errors.push(ConfigError::DelayOnKafka { operation, queue });
                     }
                     _ => {}
                 }
@@ -206,6 +239,8 @@ impl Config {
         errors.extend(bindings.iter().filter_map(|(queue, binding)| not_built_in(queue, binding)));
         #[cfg(feature = "rabbitmq")]
         let rabbitmq = rabbitmq(contract, &bindings, &lookup, &mut errors);
+        #[cfg(feature = "kafka")]
+        let kafka = kafka(&bindings, &lookup, &mut errors);
         let set = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let idempotency_table = set(IDEMPOTENCY_TABLE);
         if let Some(operation) = contract.first_with_store() {
@@ -255,6 +290,8 @@ impl Config {
                 payload_bucket,
                 #[cfg(feature = "rabbitmq")]
                 rabbitmq,
+                #[cfg(feature = "kafka")]
+                kafka,
             }),
             Some(_) => Err(errors),
             None => {
@@ -271,9 +308,29 @@ fn not_built_in(queue: &str, binding: &Binding) -> Option<ConfigError> {
         Binding::Rabbitmq { .. } if !cfg!(feature = "rabbitmq") => {
             ("RabbitMQ", "deploy the build that has it (functions/rabbitmq)")
         }
+        Binding::Kafka { .. } if !cfg!(feature = "kafka") => {
+            ("Kafka", "deploy the build that has it (functions/kafka)")
+        }
         _ => return None,
     };
     Some(ConfigError::NotBuiltIn { queue: queue.to_owned(), broker, remedy })
+}
+
+/// Returns the cluster configuration if a queue is bound to Kafka. Without such a queue its variables are ignored.
+#[cfg(feature = "kafka")]
+fn kafka(
+    bindings: &BTreeMap<String, Binding>,
+    lookup: impl Fn(&str) -> Option<String>,
+    errors: &mut Vec<ConfigError>,
+) -> Option<sluicegate_queue::kafka::ClusterConfig> {
+    let (queue, _) = bindings.iter().find(|(_, binding)| matches!(binding, Binding::Kafka { .. }))?;
+    let error = match sluicegate_queue::kafka::ClusterConfig::from_env(lookup) {
+        Ok(Some(config)) => return Some(config),
+        Ok(None) => ConfigError::NoCluster { queue: queue.clone() },
+        Err(wrong) => wrong.into(),
+    };
+    errors.push(error);
+    None
 }
 
 /// Returns the broker configuration if a queue is bound to RabbitMQ. Without such a queue its variables are ignored.

@@ -32,12 +32,13 @@
 //!
 //! # Features
 //!
-//! `sqs` (default) and `rabbitmq`: the brokers that are built in. At least one is needed. `dynamodb`: routes whose
-//! idempotency keys or rate limits are in a store, or whose messages have a status. `s3`: routes whose large payloads
-//! go to S3. `otlp`: spans of OpenTelemetry, exported before each answer if `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
+//! `sqs` (default), `rabbitmq` and `kafka`: the brokers that are built in. At least one is needed. `dynamodb`: routes
+//! whose idempotency keys or rate limits are in a store, or whose messages have a status. `s3`: routes whose large
+//! payloads go to S3. `otlp`: spans of OpenTelemetry, exported before each answer if `OTEL_EXPORTER_OTLP_ENDPOINT` is
+//! set.
 
-#[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
-compile_error!("no broker is enabled: enable the feature `sqs` or `rabbitmq` of sluicegate-ingress");
+#[cfg(not(any(feature = "kafka", feature = "rabbitmq", feature = "sqs")))]
+compile_error!("no broker is enabled: enable the feature `sqs`, `rabbitmq` or `kafka` of sluicegate-ingress");
 
 mod answer;
 mod any_producer;

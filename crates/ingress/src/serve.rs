@@ -19,7 +19,7 @@ use crate::{
 
 /// Longest wait for the broker at startup. Lambda allows ten seconds for the startup, and a request reconnects if
 /// needed.
-#[cfg(feature = "rabbitmq")]
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 const CONNECT_AT_START: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Serves Lambda until SIGTERM, and then ends when the running requests are answered. Logs every configuration error at
@@ -84,8 +84,8 @@ fn variable(name: &str) -> Option<String> {
 
 /// Returns an ingress for the contract, configured through `lookup`.
 ///
-/// Connects to RabbitMQ at startup, when Lambda provides a full CPU, so that the first request does not wait for the
-/// connection. A failure is logged; the first request tries again.
+/// Connects to RabbitMQ and Kafka at startup, when Lambda provides a full CPU, so that the first request does not wait
+/// for the connection. A failure is logged; the first request tries again.
 ///
 /// # Errors
 /// Every configuration error.
@@ -107,6 +107,15 @@ pub async fn from_env(
     {
         tracing::error!(reason = %error, "no connection to RabbitMQ at the start; the first request tries again");
     }
+    #[cfg(feature = "kafka")]
+    let kafka = config.kafka.map(|kafka| sluicegate_queue::kafka::Cluster::new(kafka.with_environment(&aws)));
+    #[cfg(feature = "kafka")]
+    if let Some(cluster) = &kafka {
+        let topics: Vec<_> = config.bindings.values().filter_map(sluicegate_queue::Binding::topic).collect();
+        if let Err(error) = cluster.connect(&topics, tokio::time::Instant::now() + CONNECT_AT_START).await {
+            tracing::error!(reason = %error, "no connection to Kafka at the start; the first request tries again");
+        }
+    }
     let mut producers = Producers {
         aws: aws.clone(),
         #[cfg(feature = "sqs")]
@@ -117,6 +126,8 @@ pub async fn from_env(
         payloads: config.payload_bucket.as_deref().map(|bucket| sluicegate_queue::sqs::PayloadStore::new(&aws, bucket)),
         #[cfg(feature = "rabbitmq")]
         rabbitmq,
+        #[cfg(feature = "kafka")]
+        kafka,
     };
     let mut by_queue = BTreeMap::new();
     for (name, binding) in config.bindings {

@@ -24,6 +24,11 @@ pub enum Binding {
         /// The routing key; on the default exchange, the name of the queue.
         routing_key: RoutingKey,
     },
+    /// A topic of the Kafka cluster of `KAFKA_BOOTSTRAP_SERVERS`.
+    Kafka {
+        /// Its name.
+        topic: String,
+    },
 }
 
 /// A logical queue that cannot be bound.
@@ -39,8 +44,9 @@ pub struct BindingError {
 impl Binding {
     /// Binds each logical queue by the environment variable that `variable` names.
     ///
-    /// The value is an SQS queue URL, or `rabbitmq:EXCHANGE/ROUTING_KEY` with a percent-encoded exchange and a
-    /// [`RoutingKey`] template. Without an exchange the routing key is the name of a queue: `rabbitmq:/orders`.
+    /// The value is an SQS queue URL, `rabbitmq:EXCHANGE/ROUTING_KEY` with a percent-encoded exchange and a
+    /// [`RoutingKey`] template, or `kafka:TOPIC`. Without an exchange the routing key is the name of a queue:
+    /// `rabbitmq:/orders`.
     ///
     /// # Errors
     /// Every variable that is missing or invalid, or that two different names share.
@@ -81,8 +87,13 @@ impl Binding {
         if let Some(rest) = url.strip_prefix("rabbitmq:") {
             return Self::parse_rabbitmq(rest);
         }
+        if let Some(topic) = url.strip_prefix("kafka:") {
+            return Self::parse_kafka(topic);
+        }
         let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
-            return Err("is neither an http:// or https:// queue URL nor rabbitmq:EXCHANGE/ROUTING_KEY");
+            return Err(
+                "is neither an http:// or https:// queue URL nor rabbitmq:EXCHANGE/ROUTING_KEY nor kafka:TOPIC",
+            );
         };
         let clean = !url.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#'));
         match rest.split_once('/') {
@@ -90,6 +101,15 @@ impl Binding {
                 Ok(Self::Sqs { queue_url: url.to_owned(), fifo: url.ends_with(".fifo") })
             }
             _ => Err("is not a queue URL such as https://sqs.eu-west-1.amazonaws.com/123456789012/orders"),
+        }
+    }
+
+    /// Returns the topic of a binding to Kafka.
+    #[must_use]
+    pub fn topic(&self) -> Option<&str> {
+        match self {
+            Self::Kafka { topic } => Some(topic),
+            Self::Sqs { .. } | Self::Rabbitmq { .. } => None,
         }
     }
 
@@ -107,7 +127,23 @@ impl Binding {
         }
         Ok(Self::Rabbitmq { exchange: exchange.into_owned(), routing_key })
     }
+
+    fn parse_kafka(topic: &str) -> Result<Self, &'static str> {
+        let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if topic.is_empty()
+            || topic.len() > TOPIC_BYTES_MAX
+            || !topic.bytes().all(is_legal)
+            || [".", ".."].contains(&topic)
+        {
+            return Err("is not a Kafka topic: kafka: and 1 to 249 letters, digits, dots, underscores and hyphens");
+        }
+        Ok(Self::Kafka { topic: topic.to_owned() })
+    }
 }
+
+/// Longest name of a topic, in bytes
+/// (<https://github.com/apache/kafka/blob/4.1.0/clients/src/main/java/org/apache/kafka/common/internals/Topic.java>).
+const TOPIC_BYTES_MAX: usize = 249;
 
 /// Longest name of an exchange, in bytes: an AMQP short string.
 const EXCHANGE_BYTES_MAX: usize = 255;
@@ -127,6 +163,7 @@ mod tests {
             Binding::Sqs { fifo: true, .. } => "fifo",
             Binding::Rabbitmq { exchange, .. } if exchange.is_empty() => "default exchange",
             Binding::Rabbitmq { .. } => "exchange",
+            Binding::Kafka { .. } => "topic",
         };
         let shown = match &bound {
             Ok(map) => Ok(map.iter().map(|(name, binding)| (name.as_str(), shown(binding))).collect()),
@@ -149,19 +186,26 @@ mod tests {
             &[("V_a", "rabbitmq:orders/{type}"), ("V_b", "rabbitmq:/orders"), ("V_c", "rabbitmq:fan%2Fout/")],
             &Ok(vec![("a", "exchange"), ("b", "default exchange"), ("c", "exchange")]),
         );
+        check(&["a", "b"], &[("V_a", "kafka:orders"), ("V_b", url)], &Ok(vec![("a", "topic"), ("b", "standard")]));
         check(&[], &[], &Ok(vec![]));
     }
 
     #[test]
-    fn exchange_and_key_are_decoded() {
+    fn exchange_and_key_are_decoded_and_a_mistake_is_named() {
         let bound = Binding::parse("rabbitmq:fan%2Fout/a%2Fb/{group}");
         let routing_key = RoutingKey::parse("a%2Fb/{group}").unwrap();
         assert_eq!(bound, Ok(Binding::Rabbitmq { exchange: "fan/out".to_owned(), routing_key }));
+        let topic = "is not a Kafka topic: kafka: and 1 to 249 letters, digits, dots, underscores and hyphens";
         for (value, reason) in [
             ("rabbitmq:orders", "has no slash between exchange and routing key, as in rabbitmq:orders/{type}"),
             ("rabbitmq:/", "has neither an exchange nor a queue"),
             ("rabbitmq:%FF/k", "is not percent-encoded UTF-8"),
             (&format!("rabbitmq:{}/k", "x".repeat(256)), "has an exchange of more than 255 bytes"),
+            ("kafka:", topic),
+            ("kafka:..", topic),
+            ("kafka:orders/{group}", topic),
+            ("kafka:\u{fc}", topic),
+            (&format!("kafka:{}", "t".repeat(250)), topic),
             ("rabbitmq:orders/{kind}", "has a placeholder other than {type}, {group}, {subject}, {id} and {source}"),
         ] {
             assert_eq!(Binding::parse(value), Err(reason), "{value}");
@@ -177,7 +221,7 @@ mod tests {
             &Err(vec![
                 "V_a: is not set (queue a)",
                 "V_b: is not set (queue b)",
-                "V_c: is neither an http:// or https:// queue URL nor rabbitmq:EXCHANGE/ROUTING_KEY (queue c)",
+                "V_c: is neither an http:// or https:// queue URL nor rabbitmq:EXCHANGE/ROUTING_KEY nor kafka:TOPIC (queue c)",
                 &format!("V_d: {form} (queue d)"),
                 "V_e-e: queues e-e and e.e would share this variable; rename one",
             ]),

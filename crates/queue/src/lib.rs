@@ -25,9 +25,9 @@
 //! # }
 //! ```
 //!
-//! Each broker is a module behind a feature: `sqs` (default) and `rabbitmq`. Both offer a producer for envelopes and a
-//! confirmed store of a raw message, which the consumer and the dead-letter tool use: `sqs::store`, with the feature
-//! `sdk`, and `rabbitmq::Broker::publish`.
+//! Each broker is a module behind a feature: `sqs` (default), `rabbitmq` and `kafka`. Each offers a producer for
+//! envelopes; the first two also offer a confirmed store of a raw message, which the consumer and the dead-letter tool
+//! use: `sqs::store`, with the feature `sdk`, and `rabbitmq::Broker::publish`.
 //!
 //! With the feature `s3`, an envelope that is larger than SQS accepts can go to S3, with a pointer to it on the queue:
 //! `sqs::PayloadStore`.
@@ -43,6 +43,12 @@ pub mod breaker;
 pub mod broker_url;
 pub mod dead_letter;
 mod error;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+mod login;
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+mod moment;
 mod ordering;
 pub mod queue_names;
 #[cfg(feature = "rabbitmq")]
@@ -66,8 +72,8 @@ pub use routing_key::{ROUTING_KEY_BYTES_MAX, RoutingKey};
 pub struct Message<'a> {
     /// The envelope to store.
     pub envelope: &'a Envelope,
-    /// The group: it orders messages on a FIFO queue, and shares a standard queue fairly. Any text; characters that the
-    /// broker does not allow are encoded. Empty means none.
+    /// The group: it orders messages on a FIFO queue, is the key of a Kafka record, and shares a standard queue fairly.
+    /// Any text; characters that the broker does not allow are encoded. Empty means none.
     pub group: Option<&'a str>,
     /// How long the message is hidden at first, rounded up to whole seconds.
     pub delay: Duration,
@@ -92,7 +98,8 @@ impl<'a> Message<'a> {
 pub struct Receipt {
     /// The envelope's id, which clients receive.
     pub id: String,
-    /// The broker's id of the stored message; empty for RabbitMQ, which assigns none.
+    /// The broker's id of the stored message: on Kafka the partition and the offset, as in `3:42`; empty for RabbitMQ,
+    /// which assigns none.
     pub broker_id: String,
 }
 
@@ -101,7 +108,8 @@ pub struct Receipt {
 pub struct Destination<'a> {
     /// The broker, as the semantic conventions of OpenTelemetry name it.
     pub system: &'static str,
-    /// The name of the queue or exchange; `None` for RabbitMQ's default exchange, whose routing key names the queue.
+    /// The name of the queue, topic or exchange; `None` for RabbitMQ's default exchange, whose routing key names the
+    /// queue.
     pub name: Option<&'a str>,
 }
 

@@ -12,7 +12,6 @@ mod producer;
 mod properties;
 mod publisher;
 pub mod republish;
-mod secret;
 
 pub use lapin::{BasicProperties, types};
 

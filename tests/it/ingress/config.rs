@@ -78,6 +78,25 @@ fn every_queue_of_a_route_needs_a_binding_that_fits() {
     check(delayed, &[EXCHANGE, STANDARD, SECRET, BROKER, urgent, ("RABBITMQ_RETRY_DELAYS", "1,60")], &["placeOrder"]);
 }
 
+#[test]
+fn a_queue_on_kafka_needs_its_cluster_and_has_no_delay() {
+    const TOPIC: (&str, &str) = ("QUEUE_ORDERS", "kafka:orders");
+    const SERVERS: (&str, &str) = ("KAFKA_BOOTSTRAP_SERVERS", "b-1.example.com:9094");
+    let shipped = crate::support::contract();
+    check(shipped, &[TOPIC, STANDARD, SECRET, SERVERS], &[]);
+    check(shipped, &[TOPIC, STANDARD, SECRET], &["KAFKA_BOOTSTRAP_SERVERS"]);
+    check(shipped, &[TOPIC, STANDARD, SECRET, ("KAFKA_BOOTSTRAP_SERVERS", "b-1")], &["KAFKA_BOOTSTRAP_SERVERS"]);
+    check(shipped, &[FIFO, STANDARD, SECRET, ("KAFKA_BOOTSTRAP_SERVERS", "unused")], &[]);
+    let delayed = shipped_with(&[("        queue: orders\n", "        queue: orders\n        delay: 5s\n")]);
+    check(delayed, &[TOPIC, STANDARD, SECRET, SERVERS], &["which does not delay messages"]);
+    let large = shipped_with(&[(
+        "        queue: orders\n",
+        "        queue: orders\n        payloadBytes: 1000000\n        largePayloads: s3\n",
+    )]);
+    let bucket = ("PAYLOAD_BUCKET", "payloads");
+    check(large, &[TOPIC, STANDARD, SECRET, SERVERS, bucket], &["bound to Kafka; Kafka accepts the payload as it is"]);
+}
+
 const EXCHANGE: (&str, &str) = ("QUEUE_ORDERS", "rabbitmq:orders/{type}");
 const BROKER: (&str, &str) = ("RABBITMQ_URL", "amqps://me:pass-word@b-1.mq.eu-west-1.on.aws/");
 

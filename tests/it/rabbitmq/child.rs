@@ -3,7 +3,7 @@
 use tokio::process::Command;
 
 /// Runs the test of this path (`module_path!()` and its name) with more environment. Returns its output.
-pub(super) async fn run(test: &str, environment: &[(&str, &str)]) -> String {
+pub(crate) async fn run(test: &str, environment: &[(&str, &str)]) -> String {
     let (_, name) = test.split_once("::").expect("the crate's name first");
     // Not `current_exe`: a newer build may have replaced the file.
     let output = Command::new("/proc/self/exe")

@@ -73,7 +73,7 @@ async fn a_broker_is_trusted_by_the_systems_certificates_and_its_name() {
 
 /// Creates a certificate for `name`, self-signed or signed by another. Returns the path of its PEM file, with the key
 /// beside it.
-fn issue(folder: &Path, name: &str, issuer: Option<&str>) -> std::path::PathBuf {
+pub(crate) fn issue(folder: &Path, name: &str, issuer: Option<&str>) -> std::path::PathBuf {
     let mut command = Command::new("openssl");
     command.current_dir(folder).args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]);
     command.args(["-subj", &format!("/CN={name}"), "-keyout", &format!("{name}.key"), "-out", &format!("{name}.pem")]);

@@ -24,10 +24,11 @@ pub(super) fn consumer_has_store(contract_path: &Path) -> Result<bool, CommandEr
     Ok(false)
 }
 
-/// Returns the manifests of the functions beside a contract. functions/rabbitmq has both functions.
+/// Returns the manifests of the functions beside a contract. functions/rabbitmq has both functions, functions/kafka the
+/// ingress.
 fn manifests(contract_path: &Path) -> impl Iterator<Item = PathBuf> {
     let folder = contract_path.parent().unwrap_or(Path::new("")).to_owned();
-    let files = ["Cargo.toml", "../rabbitmq/Cargo.toml", "../consumer/Cargo.toml"];
+    let files = ["Cargo.toml", "../rabbitmq/Cargo.toml", "../kafka/Cargo.toml", "../consumer/Cargo.toml"];
     files.into_iter().map(move |file| folder.join(file)).filter(|manifest| manifest.is_file())
 }
 

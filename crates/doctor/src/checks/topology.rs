@@ -103,7 +103,7 @@ fn exchanges<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Function, &'
     });
     bindings.filter_map(|(function, variable, value)| match Binding::parse(value.as_str()?).ok()? {
         Binding::Rabbitmq { exchange, .. } => Some((function, variable, exchange)),
-        Binding::Sqs { .. } => None,
+        Binding::Sqs { .. } | Binding::Kafka { .. } => None,
     })
 }
 

@@ -16,12 +16,13 @@ use lapin::{BasicProperties, ErrorKind};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use super::config::{BrokerConfig, Login};
+use super::config::BrokerConfig;
 use super::connection::{self, CONNECT_TIMEOUT, CONNECTION_NAME, Connection};
 use super::pending_confirms::{ConfirmResult, PublishRequest};
+use super::properties;
 use super::publisher::{PROBE_TIMEOUT, Publisher};
-use super::{properties, secret};
 use crate::broker_url::Credentials;
+use crate::login::{CachedCredentials, Login};
 use crate::{SendError, chain};
 
 /// The largest accepted body, in bytes: the default limit of RabbitMQ 4 (128 MiB in 3.13)
@@ -45,8 +46,7 @@ struct Inner {
     config: BrokerConfig,
     /// Locked while a connection is opened, so that concurrent publishers open only one.
     slot: Mutex<ConnectionSlot>,
-    /// The credentials last read from the secret.
-    credentials: StdMutex<Option<Credentials>>,
+    credentials: CachedCredentials,
     tls: StdMutex<Option<RustlsConnector>>,
 }
 
@@ -77,7 +77,7 @@ impl Broker {
         Self(Arc::new(Inner {
             config,
             slot: Mutex::default(),
-            credentials: StdMutex::default(),
+            credentials: CachedCredentials::default(),
             tls: StdMutex::default(),
         }))
     }
@@ -191,16 +191,9 @@ impl Broker {
         }
     }
 
-    /// Returns the cached credentials, or reads the secret again if they are the `refused` ones.
     async fn credentials(&self, refused: Option<&Credentials>) -> Result<Credentials, SendError> {
-        let remembered = self.0.credentials.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(remembered) = remembered.filter(|remembered| Some(remembered) != refused) {
-            return Ok(remembered);
-        }
-        let read = secret::read(&self.0.config.login).await;
-        let read = read.map_err(|reason| SendError::NotSent { reason: format!("RABBITMQ_SECRET_ARN: {reason}") })?;
-        *self.0.credentials.lock().unwrap_or_else(PoisonError::into_inner) = Some(read.clone());
-        Ok(read)
+        let read = self.0.credentials.get(&self.0.config.login, refused).await;
+        read.map_err(|reason| SendError::NotSent { reason: format!("RABBITMQ_SECRET_ARN: {reason}") })
     }
 
     fn tls(&self) -> io::Result<Option<RustlsConnector>> {

@@ -7,6 +7,7 @@ use lapin::uri::{AMQPAuthority, AMQPScheme, AMQPUri};
 use sluicegate_aws_client::{AwsConfigError, AwsEnvironment};
 
 use crate::broker_url::{BrokerUrl, Credentials, HEARTBEAT_S, HEARTBEAT_S_MAX, is_loopback};
+use crate::login::Login;
 use crate::queue_names::RetryDelays;
 
 /// The address of a broker, the credentials for it and its retry delays.
@@ -16,15 +17,6 @@ pub struct BrokerConfig {
     pub(crate) address: BrokerUrl,
     pub(crate) login: Login,
     pub(crate) retry_delays: RetryDelays,
-}
-
-/// The origin of the credentials.
-#[derive(Clone)]
-pub(crate) enum Login {
-    /// The URL contains them.
-    Fixed(Credentials),
-    /// A Secrets Manager secret contains them.
-    Secret { arn: String, environment: Box<AwsEnvironment> },
 }
 
 impl fmt::Debug for BrokerConfig {

@@ -7,7 +7,7 @@
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use std::{io, mem};
 
 use futures_util::StreamExt;
@@ -15,10 +15,11 @@ use lapin::tcp::{AsyncTcpStream, RustlsConnector, RustlsConnectorConfig};
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{Channel, ConnectionProperties, Event};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::dispatcher::{self, Dispatch};
 
 use crate::broker_url::{BrokerUrl, Credentials};
+use crate::moment::Moment;
 
 /// Longest wait for one connection: name resolution, TCP, TLS and AMQP handshakes. Within a Region they take
 /// milliseconds.
@@ -42,7 +43,7 @@ pub struct Connection {
     connection: lapin::Connection,
     socket: Arc<SocketHandle>,
     state: watch::Sender<ConnectionState>,
-    heard: Mutex<(Instant, SystemTime)>,
+    heard: Mutex<Moment>,
     heartbeat: Duration,
 }
 
@@ -96,7 +97,7 @@ impl Connection {
         let connection = Self {
             socket,
             state: watch::Sender::new(ConnectionState::Open),
-            heard: Mutex::new((Instant::now(), SystemTime::now())),
+            heard: Mutex::new(Moment::now()),
             heartbeat: Duration::from_secs(address.heartbeat_s.into()),
             connection,
         };
@@ -123,21 +124,22 @@ impl Connection {
     }
 
     /// Returns whether the broker was silent for longer than a heartbeat: the connection may have died during a freeze.
-    /// Reads both clocks, because the monotonic clock may stop while a function is frozen and the wall clock may be set
-    /// back.
     pub(crate) fn is_suspect(&self) -> bool {
-        let (monotonic, wall) = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        monotonic.elapsed() > self.heartbeat || wall.elapsed().is_ok_and(|age| age > self.heartbeat)
+        self.heard().age() > self.heartbeat
     }
 
     /// Returns how long the broker has been silent, by the monotonic clock.
     pub(crate) fn idle_for(&self) -> Duration {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).0.elapsed()
+        self.heard().monotonic().elapsed()
     }
 
     /// Records that the broker answered.
     pub(crate) fn mark_alive(&self) {
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), SystemTime::now());
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Moment::now();
+    }
+
+    fn heard(&self) -> Moment {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes the connection at the socket: nothing more is sent, and pending publishes are reported as lost.

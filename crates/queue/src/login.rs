@@ -1,17 +1,27 @@
-//! The broker's credentials in Secrets Manager, read on first use and again when the broker refuses them, as after a
-//! rotation.
+//! [`Login`]: a broker's credentials, fixed or in Secrets Manager. A secret is read on first use and again when the
+//! broker refuses its credentials, as after a rotation.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
-use sluicegate_aws_client::{SecretsManagerClient, SecretsManagerError};
+use sluicegate_aws_client::{AwsEnvironment, SecretsManagerClient, SecretsManagerError};
 use tokio::time::Instant;
 
-use super::config::Login;
 use crate::broker_url::Credentials;
 
 /// Longest wait for Secrets Manager, connection included.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The origin of the credentials.
+#[derive(Clone)]
+pub(crate) enum Login {
+    /// The configuration contains them.
+    #[cfg_attr(not(feature = "rabbitmq"), expect(dead_code, reason = "the URL of RabbitMQ alone contains them"))]
+    Fixed(Credentials),
+    /// A Secrets Manager secret contains them.
+    Secret { arn: String, environment: Box<AwsEnvironment> },
+}
 
 /// Credentials that could not be read. The text is for operators and contains nothing of the secret.
 #[derive(Debug, thiserror::Error)]
@@ -22,8 +32,29 @@ pub(crate) enum CredentialsError {
     Malformed,
 }
 
+/// The credentials last read.
+#[derive(Default)]
+pub(crate) struct CachedCredentials(Mutex<Option<Credentials>>);
+
+impl CachedCredentials {
+    /// Returns the cached credentials, or reads them again if they are the `refused` ones.
+    pub(crate) async fn get(
+        &self,
+        login: &Login,
+        refused: Option<&Credentials>,
+    ) -> Result<Credentials, CredentialsError> {
+        let remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(remembered) = remembered.filter(|remembered| Some(remembered) != refused) {
+            return Ok(remembered);
+        }
+        let read = read(login).await?;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(read.clone());
+        Ok(read)
+    }
+}
+
 /// Reads the user name and the password.
-pub(crate) async fn read(login: &Login) -> Result<Credentials, CredentialsError> {
+async fn read(login: &Login) -> Result<Credentials, CredentialsError> {
     let (arn, environment) = match login {
         Login::Fixed(credentials) => return Ok(credentials.clone()),
         Login::Secret { arn, environment } => (arn, environment),

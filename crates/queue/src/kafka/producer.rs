@@ -1,0 +1,122 @@
+//! [`KafkaProducer`]: sends envelopes to a topic.
+//!
+//! The value of a record is the event as JSON (structured mode). Each context attribute is a header too, under `ce_`,
+//! as the Kafka binding names them, so that a consumer can choose records without parsing them
+//! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md>). The key is the
+//! group: the messages of a group are in one partition, in the order in which they were sent.
+
+use futures_util::future::join_all;
+use sluicegate_envelope::Envelope;
+use tokio::time::Instant;
+
+use super::cluster::{Cluster, Topic, late};
+use super::partition_writer::Handed;
+use super::partitioner::partition_of;
+use super::record::Record;
+use crate::{Destination, Message, Producer, Receipt, SendError};
+
+/// The media type of the value.
+const CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
+
+/// The prefix of the header of an attribute.
+const ATTRIBUTE_PREFIX: &str = "ce_";
+
+/// The attribute that the binding has in the header `content-type` only.
+const DATACONTENTTYPE: &str = "datacontenttype";
+
+/// The largest record, in bytes, with its key and headers: somewhat less than the default of
+/// `socket.request.max.bytes`, beyond which a broker closes the connection. The limit of a topic,
+/// `max.message.bytes`, is 1 MiB by default, and the broker reports it.
+pub const RECORD_BYTES_MAX: usize = 100 * 1024 * 1024 - 64 * 1024;
+
+/// A producer for one topic. A record without a key goes to any partition that has a leader.
+#[derive(Clone)]
+pub struct KafkaProducer {
+    cluster: Cluster,
+    topic: String,
+}
+
+impl KafkaProducer {
+    /// Creates a producer for `topic`. All producers of one cluster share its connections.
+    #[must_use]
+    pub fn new(cluster: Cluster, topic: impl Into<String>) -> Self {
+        Self { cluster, topic: topic.into() }
+    }
+
+    /// Hands a message to the writer of its partition, which is `keyless` if the message has no group.
+    fn hand(&self, message: &Message<'_>, topic: &Topic, keyless: i32) -> Result<(i32, Handed), SendError> {
+        if !message.delay.is_zero() {
+            // The route sets the delay, not the message.
+            let reason = "Kafka does not delay messages".to_owned();
+            return Err(SendError::Refused { reason, message_at_fault: false });
+        }
+        let key = key(message);
+        let value = message.envelope.encode();
+        let record = Record::new(key.map(str::as_bytes), value.as_bytes(), &headers(message.envelope));
+        let bytes = record.bytes_max();
+        if bytes > RECORD_BYTES_MAX {
+            return Err(SendError::TooLarge { bytes, bytes_max: RECORD_BYTES_MAX });
+        }
+        let partition = match key {
+            // The topic has at least one partition.
+            Some(key) => topic.partitions[partition_of(key.as_bytes(), topic.partitions.len())].index,
+            None => keyless,
+        };
+        Ok((partition, self.cluster.writer(&self.topic, partition).hand(record)))
+    }
+}
+
+impl Producer for KafkaProducer {
+    fn destination(&self) -> Option<Destination<'_>> {
+        Some(Destination { system: "kafka", name: Some(&self.topic) })
+    }
+
+    async fn send(&self, message: &Message<'_>, deadline: Instant) -> Result<Receipt, SendError> {
+        let missing = || Err(SendError::Unknown { reason: "the producer has no result".to_owned() });
+        self.send_all(std::slice::from_ref(message), deadline).await.pop().unwrap_or_else(missing)
+    }
+
+    /// Hands messages over one after the other, those without a group to one partition, and awaits their results
+    /// together.
+    async fn send_all(&self, messages: &[Message<'_>], deadline: Instant) -> Vec<Result<Receipt, SendError>> {
+        let topic = match self.cluster.topic(&self.topic, deadline).await {
+            _ if Instant::now() >= deadline => Err(late()),
+            topic => topic,
+        };
+        let topic = match topic {
+            Ok(topic) => topic,
+            Err(error) => return vec![Err(error); messages.len()],
+        };
+        let keyless = any_partition(&topic);
+        let handed: Vec<_> = messages.iter().map(|message| self.hand(message, &topic, keyless)).collect();
+        join_all(messages.iter().zip(handed).map(async |(message, handed)| {
+            let (partition, handed) = handed?;
+            let offset = handed.appended(deadline).await?;
+            let offset = offset.map(|offset| offset.to_string()).unwrap_or_default();
+            Ok(Receipt { id: message.envelope.id().to_owned(), broker_id: format!("{partition}:{offset}") })
+        }))
+        .await
+    }
+}
+
+/// Returns a partition that has a leader, or the first while none has.
+fn any_partition(topic: &Topic) -> i32 {
+    let led = topic.partitions.iter().filter(|partition| partition.leader.is_some());
+    let led: Vec<_> = led.map(|partition| partition.index).collect();
+    fastrand::choice(led).unwrap_or_default()
+}
+
+/// Returns the key of a message, the group unless it is empty.
+fn key<'a>(message: &Message<'a>) -> Option<&'a str> {
+    message.group.filter(|group| !group.is_empty())
+}
+
+fn headers(envelope: &Envelope) -> Vec<(String, String)> {
+    let mut headers = vec![("content-type".to_owned(), CONTENT_TYPE.to_owned())];
+    let attributes = envelope.attributes().filter(|(name, _)| *name != DATACONTENTTYPE);
+    headers.extend(attributes.map(|(name, value)| (format!("{ATTRIBUTE_PREFIX}{name}"), value.into_owned())));
+    for (name, value) in [("traceparent", envelope.traceparent()), ("tracestate", envelope.tracestate())] {
+        headers.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+    }
+    headers
+}

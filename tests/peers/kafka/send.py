@@ -1,0 +1,11 @@
+"""Sends a record of each key with confluent-kafka, by the partitioner of the Java client: send.py SERVERS TOPIC KEY..."""
+
+import sys
+
+from confluent_kafka import Producer
+
+servers, topic, *keys = sys.argv[1:]
+producer = Producer({"bootstrap.servers": servers, "acks": "all", "partitioner": "murmur2_random"})
+for key in keys:
+    producer.produce(topic, key=key, value=b"from confluent-kafka")
+assert producer.flush(20) == 0
