@@ -257,10 +257,8 @@ impl Ledger {
         } else if is_rejected {
             sent.behaviour == crate::message::Behaviour::Rejects && entry.calls > 0
         } else {
-            receives.is_some_and(|receives| {
-                let at_least = if scenario.fifo { 1 } else { scenario.receive_count_max };
-                entry.failures > 0 && receives >= at_least
-            })
+            entry.failures > 0
+                && receives.is_some_and(|receives| is_last(scenario, receives, entry.failures, entry.is_touched))
         };
         if !is_right {
             let details = format!("message {message}, {:?}, {:?}: {reason:?}", sent.sender, sent.behaviour);
@@ -446,6 +444,17 @@ impl Ledger {
         let count = |is: fn(&Entry) -> bool| self.messages.iter().filter(|entry| is(entry)).count() as u64;
         (count(|entry| entry.stored > 0), count(|entry| entry.done > 0), count(|entry| entry.dead > 0))
     }
+}
+
+/// Returns whether a failing message may be dead-lettered at this receive. On a FIFO queue only failures of its handler
+/// count, unless the queue itself would soon give up: `source/sqs/fifo.rs` of the consumer has the rules.
+fn is_last(scenario: &Scenario, receives: u32, failures: u32, is_touched: bool) -> bool {
+    let max = scenario.receive_count_max;
+    if !scenario.fifo {
+        return receives >= max;
+    }
+    let reserved = (max / 10).clamp(1, 10);
+    is_touched || failures >= scenario.fifo_receive_count_max || receives >= max.saturating_sub(reserved)
 }
 
 /// The reason of a handler that rejects.

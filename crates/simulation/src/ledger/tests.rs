@@ -154,6 +154,15 @@ fn dead_letters_are_checked() {
             ledger.dead_lettered(NOW, scenario, message, reason);
         });
     }
+    for (failures, expected) in [(2, &[Property::DeadLettersHaveTheirReason][..]), (3, &[])] {
+        check(expected, |ledger, scenario| {
+            (scenario.fifo, scenario.fifo_receive_count_max, scenario.receive_count_max) = (true, 3, 40);
+            for _ in 0..failures {
+                fails(ledger, scenario, 1);
+            }
+            ledger.dead_lettered(NOW, scenario, 1, "receives exhausted after 9: simulated failure");
+        });
+    }
     check(&[Property::DeadLettersHaveTheirReason], |ledger, _| ledger.dead_lettered_by_sqs(NOW, 1, false));
     check(&[], |ledger, _| {
         ledger.touch(1);
