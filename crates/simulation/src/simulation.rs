@@ -308,8 +308,8 @@ async fn send_by_another(world: &World, message: &Message) -> Result<(), BoxErro
     Ok(())
 }
 
-/// Moves the messages in the dead-letter queue back for a time, as an operator does. Those that are rejected again would
-/// be moved for ever.
+/// Moves the messages in the dead-letter queue back for a time, as an operator does. Those that are rejected again
+/// would be moved for ever.
 async fn redrive(world: Arc<World>, at: Instant) {
     sleep_until(at).await;
     world.record(format_args!("redrive"));

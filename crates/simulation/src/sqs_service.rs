@@ -1,5 +1,5 @@
-//! Amazon SQS as the functions reach it: calls that are carried out by the emulator, and the faults of the way there and
-//! back.
+//! Amazon SQS as the functions reach it: calls that are carried out by the emulator, and the faults of the way there
+//! and back.
 //!
 //! A call runs in a task of its own, so it goes on when its caller is killed, as a request on the network does.
 
