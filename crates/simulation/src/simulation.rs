@@ -70,7 +70,9 @@ impl Settings {
     /// A fault is not one.
     pub fn only(mut self, messages: Option<Vec<u32>>, faults: Option<Vec<String>>) -> Result<Self, String> {
         self.only.messages = messages.map(|messages| messages.into_iter().collect());
-        let parsed = |faults: Vec<String>| faults.iter().map(|fault| fault.parse()).collect::<Result<_, _>>();
+        let parsed = |faults: Vec<String>| {
+            faults.iter().filter(|fault| !fault.is_empty()).map(|fault| fault.parse()).collect::<Result<_, _>>()
+        };
         self.only.faults = faults.map(parsed).transpose()?;
         Ok(self)
     }

@@ -59,6 +59,9 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
     };
     let fault = world.fault(site, subject);
     if fault.is_some() {
+        if site == Site::Attributes {
+            world.ledger().policy_unread(world.now());
+        }
         match caller {
             // There may be copies of the message.
             Caller::Ingress(_) => message.into_iter().for_each(|message| world.ledger().touch(message)),

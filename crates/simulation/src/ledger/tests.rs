@@ -118,6 +118,16 @@ fn what_leaves_the_queue_and_what_is_on_it_is_checked() {
         store(ledger, &[0]);
         ledger.deleted(NOW, 0);
     });
+    check(&[Property::NothingIsLost], |ledger, scenario| {
+        store(ledger, &[2]);
+        ledger.called(NOW, false, 2);
+        ledger.dead_lettered(NOW, scenario, 2, REJECTION);
+        // Before the original is deleted.
+        ledger.redriven(2);
+        ledger.deleted(NOW, 2);
+        assert_eq!(ledger.violations, Vec::<String>::new());
+        ledger.deleted(NOW, 2);
+    });
     check(&[Property::NothingIsLost], |ledger, _| ledger.expired(NOW, 0));
     check(&[Property::NothingIsLost], |ledger, _| {
         store(ledger, &[0]);
