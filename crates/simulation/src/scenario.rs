@@ -107,6 +107,12 @@ impl Scenario {
         if is_away { 100 } else { self.rates[site as usize] }
     }
 
+    /// Makes faults possible.
+    #[cfg(test)]
+    pub(crate) fn make_faulty(&mut self) {
+        self.rates = [1; 10];
+    }
+
     /// Returns whether no fault happens.
     pub(crate) fn is_calm(&self) -> bool {
         self.rates.iter().all(|rate| *rate == 0)

@@ -273,7 +273,7 @@ fn step(world: &World, event: &QueueEvent) {
         QueueEvent::DeadLettered { body, .. } => {
             let Some(number) = number_in(body) else { return };
             world.record(format_args!("dead {number} by SQS"));
-            world.ledger().dead_lettered_by_sqs(now, number, world.scenario.is_calm());
+            world.ledger().dead_lettered_by_sqs(now, &world.scenario, number);
         }
         QueueEvent::Moved { body, .. } => {
             let Some(number) = number_in(body) else { return };

@@ -173,11 +173,18 @@ fn dead_letters_are_checked() {
             ledger.dead_lettered(NOW, scenario, 1, "receives exhausted after 9: simulated failure");
         });
     }
-    check(&[Property::DeadLettersHaveTheirReason], |ledger, _| ledger.dead_lettered_by_sqs(NOW, 1, false));
-    check(&[], |ledger, _| {
-        ledger.touch(1);
-        ledger.dead_lettered_by_sqs(NOW, 1, false);
-    });
+    check(&[Property::DeadLettersHaveTheirReason], |ledger, scenario| ledger.dead_lettered_by_sqs(NOW, scenario, 1));
+    for (is_touched, copies) in [(true, 1), (false, 2)] {
+        check(&[], |ledger, scenario| {
+            (scenario.has_store, scenario.receive_count_max) = (true, 3);
+            store(ledger, &[1; 2][..copies]);
+            if is_touched {
+                scenario.make_faulty();
+                ledger.touch(1);
+            }
+            ledger.dead_lettered_by_sqs(NOW, scenario, 1);
+        });
+    }
 }
 
 #[test]
