@@ -1,7 +1,7 @@
 //! [`Dice`]: every random decision, made of the seed and of what the decision is about.
 //!
-//! A decision does not depend on earlier ones about other things. So when a message or a fault is left out of a run, the
-//! other messages and faults stay as they are.
+//! A decision does not depend on earlier ones about other things. So when a message or a fault is left out of a run,
+//! the other messages and faults stay as they are.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

@@ -14,6 +14,10 @@ use crate::scenario::Scenario;
 /// Receives of a healthy message on a standard queue that may end without its handler being called.
 const UNTOUCHED_MAX: u32 = 3;
 
+/// How long a fault that hits the reading of the redrive policy has an effect: the call with its attempts, and the 10 s
+/// after which `RedrivePolicies` of the consumer reads it again.
+const POLICY_UNKNOWN_MAX: Duration = Duration::from_secs(30);
+
 /// What is known of the messages so far.
 pub(crate) struct Ledger {
     messages: Vec<Entry>,
@@ -21,6 +25,8 @@ pub(crate) struct Ledger {
     invocations: Vec<Invocation>,
     /// The messages of each group in the order in which SQS stored them.
     groups: BTreeMap<u32, Vec<u32>>,
+    /// Until when an environment may not know the redrive policy, which it does not read again at once.
+    policy_unknown_until: Duration,
     pub(crate) faults: Vec<FaultId>,
     pub(crate) violations: Vec<String>,
     pub(crate) receives: u64,
@@ -34,6 +40,8 @@ struct Entry {
     /// The id of the first 202.
     id: Option<String>,
     stored: u32,
+    /// Copies on the queue.
+    queued: u32,
     receives: u32,
     /// Receives that ended with an answer that returned the message.
     returned: u32,
@@ -111,6 +119,7 @@ impl Ledger {
             attempts: Vec::new(),
             invocations: Vec::new(),
             groups: BTreeMap::new(),
+            policy_unknown_until: Duration::ZERO,
             faults: Vec::new(),
             violations: Vec::new(),
             receives: 0,
@@ -185,7 +194,9 @@ impl Ledger {
         let Some(message) = message.filter(|message| self.entry(*message).is_sent) else {
             return self.invented(now, body);
         };
-        self.entry(message).stored += 1;
+        let entry = self.entry(message);
+        entry.stored += 1;
+        entry.queued += 1;
         if let Some(group) = group {
             let order = self.groups.entry(group).or_default();
             if !order.contains(&message) {
@@ -214,7 +225,9 @@ impl Ledger {
 
     pub(crate) fn deleted(&mut self, now: Duration, message: u32) {
         let entry = self.entry(message);
-        if entry.done == 0 && entry.dead == 0 {
+        entry.queued = entry.queued.saturating_sub(1);
+        // Its dead letter may have been moved back meanwhile.
+        if entry.done == 0 && entry.dead == 0 && !(entry.is_redriven && entry.queued > 0) {
             self.violated(now, Property::NothingIsLost, &format!("message {message} was deleted"));
         }
     }
@@ -224,11 +237,14 @@ impl Ledger {
     }
 
     /// SQS has moved a message to the dead-letter queue.
-    pub(crate) fn dead_lettered_by_sqs(&mut self, now: Duration, message: u32, is_calm: bool) {
+    pub(crate) fn dead_lettered_by_sqs(&mut self, now: Duration, scenario: &Scenario, message: u32) {
         let entry = self.entry(message);
         entry.dead += 1;
         entry.dead_lettered += 1;
-        if is_calm || !entry.is_touched {
+        entry.queued = entry.queued.saturating_sub(1);
+        // A copy that waits for another one with its idempotency key uses up receives: docs/proof.md.
+        let waits_for_a_copy = scenario.has_store && entry.stored > 1;
+        if (scenario.is_calm() || !entry.is_touched) && !waits_for_a_copy {
             let details = format!("message {message} without a fault, after {} receives", entry.receives);
             self.violated(now, Property::DeadLettersHaveTheirReason, &details);
         }
@@ -257,10 +273,8 @@ impl Ledger {
         } else if is_rejected {
             sent.behaviour == crate::message::Behaviour::Rejects && entry.calls > 0
         } else {
-            receives.is_some_and(|receives| {
-                let at_least = if scenario.fifo { 1 } else { scenario.receive_count_max };
-                entry.failures > 0 && receives >= at_least
-            })
+            entry.failures > 0
+                && receives.is_some_and(|receives| is_last(scenario, receives, entry.failures, entry.is_touched))
         };
         if !is_right {
             let details = format!("message {message}, {:?}, {:?}: {reason:?}", sent.sender, sent.behaviour);
@@ -272,6 +286,7 @@ impl Ledger {
     pub(crate) fn redriven(&mut self, message: u32) {
         let entry = self.entry(message);
         entry.dead = entry.dead.saturating_sub(1);
+        entry.queued += 1;
         entry.is_redriven = true;
         entry.returned = 0;
         entry.not_before = None;
@@ -290,6 +305,11 @@ impl Ledger {
         for message in batch {
             self.touch(message);
         }
+    }
+
+    /// A fault has hit the reading of the redrive policy.
+    pub(crate) fn policy_unread(&mut self, now: Duration) {
+        self.policy_unknown_until = now + POLICY_UNKNOWN_MAX;
     }
 
     /// The consumer is invoked with these messages and their ids; returns the number of the invocation.
@@ -420,7 +440,7 @@ impl Ledger {
                 format!("invocation {number}: {} messages, {returned:?} returned, logged {logged:?}", batch.len());
             self.violated(now, Property::LogsAddUp, &details);
         }
-        if is_touched {
+        if is_touched || now < self.policy_unknown_until {
             for (message, ..) in &batch {
                 self.touch(*message);
             }
@@ -446,6 +466,17 @@ impl Ledger {
         let count = |is: fn(&Entry) -> bool| self.messages.iter().filter(|entry| is(entry)).count() as u64;
         (count(|entry| entry.stored > 0), count(|entry| entry.done > 0), count(|entry| entry.dead > 0))
     }
+}
+
+/// Returns whether a failing message may be dead-lettered at this receive. On a FIFO queue only failures of its handler
+/// count, unless the queue itself would soon give up: `source/sqs/fifo.rs` of the consumer has the rules.
+fn is_last(scenario: &Scenario, receives: u32, failures: u32, is_touched: bool) -> bool {
+    let max = scenario.receive_count_max;
+    if !scenario.fifo {
+        return receives >= max;
+    }
+    let reserved = (max / 10).clamp(1, 10);
+    is_touched || failures >= scenario.fifo_receive_count_max || receives >= max.saturating_sub(reserved)
 }
 
 /// The reason of a handler that rejects.

@@ -2,9 +2,9 @@
 //! process on one thread and virtual time. One seed decides everything.
 //!
 //! The ingress and consumer are the libraries that functions are made of, unmodified: requests are events of API
-//! Gateway, the ingress speaks HTTP to SQS on streams in memory, the mapping is the one of `cargo local`, and the consumer
-//! calls SQS through the SDK. Only the network, the processes and the time are simulated. docs/proof.md says what is
-//! checked.
+//! Gateway, the ingress speaks HTTP to SQS on streams in memory, the mapping is the one of `cargo local`, and the
+//! consumer calls SQS through the SDK. Only the network, the processes and the time are simulated. docs/proof.md says
+//! what is checked.
 //!
 //! The simulation needs Linux, where it replaces the clocks of the process: `clock.rs`.
 

@@ -64,7 +64,8 @@ impl Scenario {
         let fifo_receive_count_max = rng.u32(1..=5);
         // docs/operate.md and `ConsumerBuilder::fifo_receive_count_max` say how to set it.
         let for_fifo = u32::try_from(batch_size).unwrap_or(10) * fifo_receive_count_max + 10;
-        let consumer_timeout = Duration::from_secs(rng.u64(5..=60));
+        // Long enough for the slowest handler that succeeds, within three quarters of it.
+        let consumer_timeout = Duration::from_secs(rng.u64(12..=60));
         let mut rates = [0; 10];
         for rate in &mut rates {
             *rate = if is_calm { 0 } else { rate_of(&mut rng) };
@@ -104,6 +105,12 @@ impl Scenario {
     pub(crate) fn rate_percent(&self, site: Site, now: Duration) -> u32 {
         let is_away = self.outages.iter().any(|(away, when)| *away == site && when.contains(&now));
         if is_away { 100 } else { self.rates[site as usize] }
+    }
+
+    /// Makes faults possible.
+    #[cfg(test)]
+    pub(crate) fn make_faulty(&mut self) {
+        self.rates = [1; 10];
     }
 
     /// Returns whether no fault happens.

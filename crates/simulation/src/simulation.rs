@@ -70,7 +70,9 @@ impl Settings {
     /// A fault is not one.
     pub fn only(mut self, messages: Option<Vec<u32>>, faults: Option<Vec<String>>) -> Result<Self, String> {
         self.only.messages = messages.map(|messages| messages.into_iter().collect());
-        let parsed = |faults: Vec<String>| faults.iter().map(|fault| fault.parse()).collect::<Result<_, _>>();
+        let parsed = |faults: Vec<String>| {
+            faults.iter().filter(|fault| !fault.is_empty()).map(|fault| fault.parse()).collect::<Result<_, _>>()
+        };
         self.only.faults = faults.map(parsed).transpose()?;
         Ok(self)
     }
@@ -271,7 +273,7 @@ fn step(world: &World, event: &QueueEvent) {
         QueueEvent::DeadLettered { body, .. } => {
             let Some(number) = number_in(body) else { return };
             world.record(format_args!("dead {number} by SQS"));
-            world.ledger().dead_lettered_by_sqs(now, number, world.scenario.is_calm());
+            world.ledger().dead_lettered_by_sqs(now, &world.scenario, number);
         }
         QueueEvent::Moved { body, .. } => {
             let Some(number) = number_in(body) else { return };
@@ -308,8 +310,8 @@ async fn send_by_another(world: &World, message: &Message) -> Result<(), BoxErro
     Ok(())
 }
 
-/// Moves the messages in the dead-letter queue back for a time, as an operator does. Those that are rejected again would
-/// be moved for ever.
+/// Moves the messages in the dead-letter queue back for a time, as an operator does. Those that are rejected again
+/// would be moved for ever.
 async fn redrive(world: Arc<World>, at: Instant) {
     sleep_until(at).await;
     world.record(format_args!("redrive"));

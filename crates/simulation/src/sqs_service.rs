@@ -1,5 +1,5 @@
-//! Amazon SQS as the functions reach it: calls that are carried out by the emulator, and the faults of the way there and
-//! back.
+//! Amazon SQS as the functions reach it: calls that are carried out by the emulator, and the faults of the way there
+//! and back.
 //!
 //! A call runs in a task of its own, so it goes on when its caller is killed, as a request on the network does.
 
@@ -59,6 +59,9 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
     };
     let fault = world.fault(site, subject);
     if fault.is_some() {
+        if site == Site::Attributes {
+            world.ledger().policy_unread(world.now());
+        }
         match caller {
             // There may be copies of the message.
             Caller::Ingress(_) => message.into_iter().for_each(|message| world.ledger().touch(message)),

@@ -118,6 +118,16 @@ fn what_leaves_the_queue_and_what_is_on_it_is_checked() {
         store(ledger, &[0]);
         ledger.deleted(NOW, 0);
     });
+    check(&[Property::NothingIsLost], |ledger, scenario| {
+        store(ledger, &[2]);
+        ledger.called(NOW, false, 2);
+        ledger.dead_lettered(NOW, scenario, 2, REJECTION);
+        // Before the original is deleted.
+        ledger.redriven(2);
+        ledger.deleted(NOW, 2);
+        assert_eq!(ledger.violations, Vec::<String>::new());
+        ledger.deleted(NOW, 2);
+    });
     check(&[Property::NothingIsLost], |ledger, _| ledger.expired(NOW, 0));
     check(&[Property::NothingIsLost], |ledger, _| {
         store(ledger, &[0]);
@@ -154,11 +164,27 @@ fn dead_letters_are_checked() {
             ledger.dead_lettered(NOW, scenario, message, reason);
         });
     }
-    check(&[Property::DeadLettersHaveTheirReason], |ledger, _| ledger.dead_lettered_by_sqs(NOW, 1, false));
-    check(&[], |ledger, _| {
-        ledger.touch(1);
-        ledger.dead_lettered_by_sqs(NOW, 1, false);
-    });
+    for (failures, expected) in [(2, &[Property::DeadLettersHaveTheirReason][..]), (3, &[])] {
+        check(expected, |ledger, scenario| {
+            (scenario.fifo, scenario.fifo_receive_count_max, scenario.receive_count_max) = (true, 3, 40);
+            for _ in 0..failures {
+                fails(ledger, scenario, 1);
+            }
+            ledger.dead_lettered(NOW, scenario, 1, "receives exhausted after 9: simulated failure");
+        });
+    }
+    check(&[Property::DeadLettersHaveTheirReason], |ledger, scenario| ledger.dead_lettered_by_sqs(NOW, scenario, 1));
+    for (is_touched, copies) in [(true, 1), (false, 2)] {
+        check(&[], |ledger, scenario| {
+            (scenario.has_store, scenario.receive_count_max) = (true, 3);
+            store(ledger, &[1; 2][..copies]);
+            if is_touched {
+                scenario.make_faulty();
+                ledger.touch(1);
+            }
+            ledger.dead_lettered_by_sqs(NOW, scenario, 1);
+        });
+    }
 }
 
 #[test]
