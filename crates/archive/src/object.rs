@@ -56,7 +56,7 @@ pub fn write(text: &str) -> Vec<u8> {
 /// Returns the events of an object, in their order. An event may be among them more than once.
 ///
 /// # Errors
-/// The object is not one that [`write`] returned.
+/// The object is not one that [`write()`] returned.
 pub fn read(object: &[u8]) -> Result<Vec<Envelope>, ObjectError> {
     let mut rest = object;
     let decoder = StreamingDecoder::new_with_max_window_size(&mut rest, WINDOW_BYTES_MAX);

@@ -23,7 +23,7 @@ const READS_AT_ONCE: usize = 8;
 #[derive(Debug)]
 pub enum Archive {
     /// A bucket.
-    S3(S3Client),
+    S3(Box<S3Client>),
     /// A folder with a copy of the bucket, or of a part of it: it has the folder `archive`.
     Folder(PathBuf),
 }
@@ -37,7 +37,7 @@ pub enum ArchiveError {
         /// The bucket.
         bucket: String,
         /// What S3 answered.
-        source: S3Error,
+        source: Box<S3Error>,
     },
     /// S3 does not return an object.
     #[error("{key} cannot be read: {source}")]
@@ -45,7 +45,7 @@ pub enum ArchiveError {
         /// The key of the object.
         key: String,
         /// What S3 answered.
-        source: S3Error,
+        source: Box<S3Error>,
     },
     /// A file or folder cannot be read.
     #[error("{} cannot be read: {source}", path.display())]
@@ -69,7 +69,7 @@ impl Archive {
     /// Returns the archive in a bucket, without calling S3.
     #[must_use]
     pub fn in_bucket(environment: &AwsEnvironment, bucket: &str) -> Self {
-        Self::S3(S3Client::new(environment, bucket))
+        Self::S3(Box::new(S3Client::new(environment, bucket)))
     }
 
     /// Returns the keys of the hours from `first` to `last`, both included, in their order. Other objects are ignored.
@@ -111,7 +111,7 @@ impl Archive {
             Self::S3(client) => {
                 // The compressed text is smaller, or a little larger if it cannot be compressed.
                 let object = client.get(&name, 2 * OBJECT_BYTES_MAX, Instant::now() + CALL_TIME_MAX).await;
-                object.map_err(|source| ArchiveError::Get { key: name.clone(), source })?.to_vec()
+                object.map_err(|source| ArchiveError::Get { key: name.clone(), source: source.into() })?.to_vec()
             }
             Self::Folder(folder) => {
                 let path = folder.join(&name);
@@ -127,7 +127,8 @@ async fn list(client: &S3Client, first: Hour, last: Hour) -> Result<Vec<ObjectKe
     let (mut keys, mut after) = (Vec::new(), format!("{PREFIX}{first}"));
     loop {
         let page = client.list(PREFIX, &after, Instant::now() + CALL_TIME_MAX).await;
-        let page = page.map_err(|source| ArchiveError::List { bucket: client.bucket().to_owned(), source })?;
+        let page =
+            page.map_err(|source| ArchiveError::List { bucket: client.bucket().to_owned(), source: source.into() })?;
         for key in page.keys.iter().filter_map(|key| ObjectKey::parse(key)) {
             if key.hour() > last {
                 return Ok(keys);

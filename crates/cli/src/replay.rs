@@ -165,7 +165,7 @@ impl Arguments {
                 let mut sender = Sender::new(target, selection, self.rate, journal);
                 sending::run(&archive, &keys, selection, &mut sender, &stop).await
             }
-            _ => sending::run(&archive, &keys, selection, &mut DryRun::default(), &stop).await,
+            _ => sending::run(&archive, &keys, selection, &mut DryRun, &stop).await,
         }
     }
 

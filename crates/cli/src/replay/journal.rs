@@ -39,7 +39,7 @@ impl Journal {
         let mut lines = text.get(..whole).unwrap_or_default().lines();
         let first = lines.next();
         let head = match first {
-            None if text.is_empty() || first.is_none() && text.starts_with("{\"command\"") => {
+            None if text.is_empty() || text.starts_with("{\"command\"") => {
                 let head = json!({ "command": command, "run": run });
                 file.set_len(0).map_err(failed)?;
                 file.seek(SeekFrom::Start(0)).map_err(failed)?;

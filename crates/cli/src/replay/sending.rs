@@ -58,7 +58,6 @@ pub(super) trait Sink {
 }
 
 /// Counts the events that would be sent.
-#[derive(Default)]
 pub(super) struct DryRun;
 
 impl Sink for DryRun {
