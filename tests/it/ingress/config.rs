@@ -89,7 +89,10 @@ fn a_queue_on_kafka_needs_its_cluster_and_has_no_delay() {
     check(shipped, &[FIFO, STANDARD, SECRET, ("KAFKA_BOOTSTRAP_SERVERS", "unused")], &[]);
     let delayed = shipped_with(&[("        queue: orders\n", "        queue: orders\n        delay: 5s\n")]);
     check(delayed, &[TOPIC, STANDARD, SECRET, SERVERS], &["which does not delay messages"]);
-    let large = shipped_with(&[("        queue: orders\n", "        queue: orders\n        payloadBytes: 1000000\n        largePayloads: s3\n")]);
+    let large = shipped_with(&[(
+        "        queue: orders\n",
+        "        queue: orders\n        payloadBytes: 1000000\n        largePayloads: s3\n",
+    )]);
     let bucket = ("PAYLOAD_BUCKET", "payloads");
     check(large, &[TOPIC, STANDARD, SECRET, SERVERS, bucket], &["bound to Kafka; Kafka accepts the payload as it is"]);
 }
