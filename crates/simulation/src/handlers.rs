@@ -73,7 +73,7 @@ async fn handle(world: Arc<World>, invocation: u64, delivery: &Delivery) -> Outc
         }
         Behaviour::FailsFirst { times } if calls < times => (Decision::Failed, failure()),
         Behaviour::Poison => (Decision::Failed, failure()),
-        Behaviour::Rejects => (Decision::Rejected, Outcome::Reject(REJECTION.to_owned())),
+        Behaviour::Rejects => (Decision::Rejected, Outcome::reject(REJECTION, "simulated rejection")),
         // Without the hook that prints panics.
         Behaviour::Panics { times } if calls < times => std::panic::resume_unwind(Box::new("simulated")),
         Behaviour::Waits { delay_s } if calls == 0 => {

@@ -251,7 +251,7 @@ impl Ledger {
     }
 
     /// The consumer has stored a message in the dead-letter queue.
-    pub(crate) fn dead_lettered(&mut self, now: Duration, scenario: &Scenario, message: u32, reason: &str) {
+    pub(crate) fn dead_lettered(&mut self, now: Duration, scenario: &Scenario, message: u32, code: &str, reason: &str) {
         let entry = self.entry(message);
         entry.dead += 1;
         entry.dead_lettered += 1;
@@ -261,23 +261,24 @@ impl Ledger {
             Sender::Raw => scenario.accepts_raw,
             Sender::Client | Sender::OtherType => true,
         };
-        let is_rejected = reason == REJECTION;
         let receives = reason
             .strip_prefix("receives exhausted after ")
             .and_then(|rest| rest.split_once(": "))
             .and_then(|(receives, _)| receives.parse::<u32>().ok());
-        let is_right = if !is_event {
-            reason.starts_with("undecodable: ")
-        } else if sent.sender == Sender::OtherType {
-            reason == "no handler for type other.type"
-        } else if is_rejected {
-            sent.behaviour == crate::message::Behaviour::Rejects && entry.calls > 0
-        } else {
-            entry.failures > 0
-                && receives.is_some_and(|receives| is_last(scenario, receives, entry.failures, entry.is_touched))
+        let is_right = match code {
+            "undecodable" => !is_event,
+            _ if !is_event => false,
+            "no_handler" => sent.sender == Sender::OtherType,
+            _ if sent.sender == Sender::OtherType => false,
+            REJECTION => sent.behaviour == crate::message::Behaviour::Rejects && entry.calls > 0,
+            "receives_exhausted" | "handler_panicked" | "handler_cancelled" => {
+                entry.failures > 0
+                    && receives.is_some_and(|receives| is_last(scenario, receives, entry.failures, entry.is_touched))
+            }
+            _ => false,
         };
         if !is_right {
-            let details = format!("message {message}, {:?}, {:?}: {reason:?}", sent.sender, sent.behaviour);
+            let details = format!("message {message}, {:?}, {:?}: {code} {reason:?}", sent.sender, sent.behaviour);
             self.violated(now, Property::DeadLettersHaveTheirReason, &details);
         }
     }
@@ -479,8 +480,8 @@ fn is_last(scenario: &Scenario, receives: u32, failures: u32, is_touched: bool) 
     is_touched || failures >= scenario.fifo_receive_count_max || receives >= max.saturating_sub(reserved)
 }
 
-/// The reason of a handler that rejects.
-pub(crate) const REJECTION: &str = "simulated rejection";
+/// The code of a handler that rejects.
+pub(crate) const REJECTION: &str = "simulated";
 
 fn index(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)

@@ -9,6 +9,7 @@ use sluicegate_batch::{AnyStore, MemoryStore};
 use sluicegate_contract::Contract;
 use sluicegate_envelope::Envelope;
 use sluicegate_lambda_emulator::{SqsMapping, SqsMappingSpec};
+use sluicegate_queue::dead_letter::{CODE, REASON};
 use sluicegate_queue::sqs::sdk_config;
 use sqs_emulator::{Clock, QueueEvent, Sqs, SqsConfig};
 use tokio::runtime::Builder;
@@ -256,9 +257,10 @@ fn step(world: &World, event: &QueueEvent) {
         }
         QueueEvent::Sent { body, attributes, .. } => {
             let Some(number) = number_in(body) else { return };
-            let reason = attributes.get("sluicegate-reason").map_or("", String::as_str);
-            world.record(format_args!("dead {number} {reason}"));
-            world.ledger().dead_lettered(now, &world.scenario, number, reason);
+            let attribute = |name: &str| attributes.get(name).map_or("", String::as_str);
+            let (code, reason) = (attribute(CODE), attribute(REASON));
+            world.record(format_args!("dead {number} {code} {reason}"));
+            world.ledger().dead_lettered(now, &world.scenario, number, code, reason);
         }
         QueueEvent::Received { queue, body, receive_count, .. } if is_work(queue) => {
             let Some(number) = number_in(body) else { return };

@@ -72,7 +72,7 @@ pub(super) async fn a_rejected_message_is_dead_lettered_at_once_with_its_reason(
     let queue = queue(service).await;
     send(service, &queue, "bad").await;
     let calls = Calls::default();
-    let outcome = |_: &str, _| Outcome::Reject("no such customer".to_owned());
+    let outcome = |_: &str, _| Outcome::reject("unknown_customer", "no such customer");
     let consumer = queue.builder().otherwise(handler(&calls, outcome)).build().expect("a consumer");
     queue.process_all(&consumer, FUNCTION_TIMEOUT).await;
     service.check("calls", called(&calls), each([("bad", 1)]));

@@ -121,7 +121,7 @@ fn what_leaves_the_queue_and_what_is_on_it_is_checked() {
     check(&[Property::NothingIsLost], |ledger, scenario| {
         store(ledger, &[2]);
         ledger.called(NOW, false, 2);
-        ledger.dead_lettered(NOW, scenario, 2, REJECTION);
+        ledger.dead_lettered(NOW, scenario, 2, REJECTION, "");
         // Before the original is deleted.
         ledger.redriven(2);
         ledger.deleted(NOW, 2);
@@ -137,6 +137,8 @@ fn what_leaves_the_queue_and_what_is_on_it_is_checked() {
     check(&[Property::PayloadsAreIntact], |ledger, _| ledger.payload_differs(NOW, 0));
 }
 
+const EXHAUSTED: &str = "receives_exhausted";
+
 #[test]
 fn dead_letters_are_checked() {
     let exhausted = "receives exhausted after 3: simulated failure";
@@ -145,23 +147,24 @@ fn dead_letters_are_checked() {
     };
     check(&[], |ledger, scenario| {
         fails(ledger, scenario, 1);
-        ledger.dead_lettered(NOW, scenario, 1, exhausted);
+        ledger.dead_lettered(NOW, scenario, 1, EXHAUSTED, exhausted);
         fails(ledger, scenario, 2);
-        ledger.dead_lettered(NOW, scenario, 2, REJECTION);
+        ledger.dead_lettered(NOW, scenario, 2, REJECTION, "");
     });
-    for (message, reason) in [
-        (0, exhausted),
-        (0, REJECTION),
-        (1, REJECTION),
-        (1, ""),
-        (1, "receives exhausted after 2: simulated failure"),
-        (2, "undecodable: x"),
+    for (message, code, reason) in [
+        (0, EXHAUSTED, exhausted),
+        (0, REJECTION, ""),
+        (1, REJECTION, ""),
+        (1, "", exhausted),
+        (1, EXHAUSTED, "receives exhausted after 2: simulated failure"),
+        (2, "undecodable", "x"),
+        (2, "no_handler", "x"),
     ] {
         check(&[Property::DeadLettersHaveTheirReason], |ledger, scenario| {
             if message != 0 {
                 fails(ledger, scenario, message);
             }
-            ledger.dead_lettered(NOW, scenario, message, reason);
+            ledger.dead_lettered(NOW, scenario, message, code, reason);
         });
     }
     for (failures, expected) in [(2, &[Property::DeadLettersHaveTheirReason][..]), (3, &[])] {
@@ -170,7 +173,7 @@ fn dead_letters_are_checked() {
             for _ in 0..failures {
                 fails(ledger, scenario, 1);
             }
-            ledger.dead_lettered(NOW, scenario, 1, "receives exhausted after 9: simulated failure");
+            ledger.dead_lettered(NOW, scenario, 1, EXHAUSTED, "receives exhausted after 9: simulated failure");
         });
     }
     check(&[Property::DeadLettersHaveTheirReason], |ledger, scenario| ledger.dead_lettered_by_sqs(NOW, scenario, 1));
