@@ -17,7 +17,7 @@ fn the_functions_use_the_dependencies_of_the_command() {
         ("ingress", &command, &[][..]),
         ("consumer", &command, &[]),
         // Code of the broker feature. Third-party packages are those of the command with RabbitMQ.
-        ("rabbitmq", &with_rabbitmq, &["sluicegate-batch", "sluicegate-ingress", "sluicegate-queue"]),
+        ("rabbitmq", &with_rabbitmq, &["sluicegate-batch", "sluicegate-ingress"]),
     ] {
         let built = compiled(command);
         let selection = [&["--package".to_owned(), function.to_owned()][..], command].concat();

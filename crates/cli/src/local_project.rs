@@ -8,7 +8,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
-use sluicegate_contract::{Contract, SecurityScheme};
+use sluicegate_contract::{Contract, SecurityScheme, ValueSource, ValueTemplate};
 use sluicegate_local::{ApiRequest, Project};
 use sluicegate_webhook::{Request, Scheme, SignatureError};
 use sluicegate_yaml::{Document, Node};
@@ -56,11 +56,11 @@ impl LocalProject {
 impl Project for LocalProject {
     fn describe(&self) -> Value {
         let checked = check::checked(&self.contract, &self.template);
+        let routes = self.document().map(|document| routes(&document, checked.contract.as_ref())).unwrap_or_default();
         let (report, unchecked) = match doctor::of_template(&self.template, checked.contract) {
             Ok(report) => (serde_json::to_value(report).unwrap_or_default(), None),
             Err(error) => (Value::Null, Some(error.to_string())),
         };
-        let routes = self.document().map(|document| routes(&document)).unwrap_or_default();
         let faults: Vec<String> = checked.faults.into_iter().chain(unchecked).collect();
         json!({
             "routes": routes,
@@ -81,7 +81,7 @@ impl Project for LocalProject {
         let target = operation.target(&document);
         let path = target.split('?').next().unwrap_or_default();
         let found = contract.route(&operation.method, path).map_err(|error| format!("{route}: {error}"))?;
-        let body = operation.sample(&document).unwrap_or_default().into_bytes();
+        let body = operation.sample(&document, Some(&contract)).unwrap_or_default().into_bytes();
         let public_url = self.public_url(api);
         let message = Message { headers: operation.headers(&document), url: format!("{public_url}{target}"), body };
         let message =
@@ -170,14 +170,31 @@ impl<'d> Operation<'d> {
         body.get("content")?.entries().next()
     }
 
-    /// Returns an example of the body, or a value of its schema.
-    fn sample(&self, document: &'d Document) -> Option<String> {
+    /// Returns the JSON pointers into the body that the templates of the contract read, those of a provider included.
+    fn places(&self, contract: Option<&Contract>) -> Vec<String> {
+        let operations = contract.map(Contract::operations).unwrap_or_default().iter();
+        let enqueue = operations.filter(|known| known.method == self.method && known.path == self.path);
+        let templates = enqueue.flat_map(|known| {
+            let enqueue = &known.enqueue;
+            let key = enqueue.idempotency.as_ref().map(|idempotency| &idempotency.key);
+            [Some(&enqueue.event_type), enqueue.subject.as_ref(), enqueue.group.as_ref(), key]
+        });
+        let sources = templates.flatten().flat_map(ValueTemplate::sources);
+        let pointers = sources.filter_map(|source| match source {
+            ValueSource::Body(pointer) => pointer.strip_prefix('/'),
+            _ => None,
+        });
+        pointers.map(str::to_owned).collect()
+    }
+
+    /// Returns an example of the body, or a value of its schema with what the templates of the contract read.
+    fn sample(&self, document: &'d Document, contract: Option<&Contract>) -> Option<String> {
         let (_, media) = self.media(document)?;
         let example = media.get("examples").and_then(|examples| Some(examples.entries().next()?.1));
         let example = example.and_then(|example| resolved(&document.root, example)?.get("value"));
         match media.get("example").or(example) {
             Some(example) => in_json(example),
-            None => Some(payload::sample(document, media.get("schema")?)),
+            None => Some(with_places(payload::sample(document, media.get("schema")?), &self.places(contract))),
         }
     }
 
@@ -222,8 +239,28 @@ impl<'d> Operation<'d> {
     }
 }
 
+/// Returns a sample with a text at each of these places, without the first slash of their pointers.
+fn with_places(sample: String, places: &[String]) -> String {
+    let Ok(mut value) = serde_json::from_str::<Value>(&sample) else { return sample };
+    let is_changed = places.iter().fold(false, |is_changed, place| put_text(&mut value, place) || is_changed);
+    if is_changed { value.to_string() } else { sample }
+}
+
+/// Puts a text at a place of an object where nothing is; returns whether it did.
+fn put_text(value: &mut Value, place: &str) -> bool {
+    let Some(object) = value.as_object_mut() else { return false };
+    let (step, rest) = place.split_once('/').unwrap_or((place, ""));
+    let name = step.replace("~1", "/").replace("~0", "~");
+    if !rest.is_empty() {
+        return put_text(object.entry(name).or_insert_with(|| json!({})), rest);
+    }
+    let is_missing = !object.contains_key(&name);
+    object.entry(&name).or_insert_with(|| format!("{name}-1").into());
+    is_missing
+}
+
 /// Returns the routes as the console shows them.
-fn routes(document: &Document) -> Vec<Value> {
+fn routes(document: &Document, contract: Option<&Contract>) -> Vec<Value> {
     let routes = operations(document).map(|operation| {
         let enqueue = |name: &str| operation.node.get("x-sluicegate").and_then(|at| shown(at.get(name)?));
         let schema = operation.media(document).and_then(|(_, media)| resolved(&document.root, media.get("schema")?));
@@ -235,7 +272,7 @@ fn routes(document: &Document) -> Vec<Value> {
             "idempotency": enqueue("idempotency"),
             "security": operation.node.get("security").or(document.root.get("security")).and_then(shown),
             "media_types": operation.media(document).map(|(media_type, _)| media_type),
-            "sample": operation.sample(document),
+            "sample": operation.sample(document, contract),
             "schema": schema.and_then(|schema| serde_json::to_string_pretty(schema).ok()),
         })
     });
@@ -310,6 +347,16 @@ mod tests {
         assert!(signatures >= 3, "{signatures}");
         let refused = project.sample("POST /nothing", API).unwrap_err();
         assert!(refused.starts_with("POST /nothing is not a route: the contract has POST /orders"), "{refused}");
+    }
+
+    #[test]
+    fn a_sample_has_what_the_templates_read() {
+        let places = ["type", "customer/id"].map(str::to_owned);
+        assert_eq!(with_places(r#"{"type": "b"}"#.to_owned(), &places[..1]), r#"{"type": "b"}"#);
+        let whole = with_places("{}".to_owned(), &places);
+        let expected = json!({ "type": "type-1", "customer": { "id": "id-1" } });
+        assert_eq!(serde_json::from_str::<Value>(&whole).unwrap(), expected);
+        assert_eq!(with_places("null".to_owned(), &places), "null");
     }
 
     #[test]

@@ -7,6 +7,10 @@ use super::{WAY_TIME_MAX, order, place, placed};
 use crate::support::forward::ForwardServer;
 use crate::support::stack::Stack;
 
+/// A quantity that the receiver refuses, and how it is in the body of an order.
+const UNWANTED: u32 = 97;
+const UNWANTED_TEXT: &str = "\"quantity\":97";
+
 /// Calls an action. Returns status and body.
 async fn act(stack: &Stack, path: &str, body: Value) -> (u16, Value) {
     let token = stack.http.get(format!("{}/token", stack.admin)).send().await.expect("answered");
@@ -30,7 +34,9 @@ async fn dead_letter_queue(stack: &Stack, id: &str) -> String {
 
 /// Corrects a dead letter while its mapping is paused: it is done after the mapping runs again.
 async fn correct(stack: &Stack) {
-    let id = placed(stack, "unwanted", "c-1").await;
+    let (status, body) = place(stack, "dev-key", "k-0", &order("o-1", "c-1", UNWANTED)).await;
+    assert_eq!(status, 202, "{body}");
+    let id = body["id"].as_str().expect("an id").to_owned();
     let dead_letters = dead_letter_queue(stack, &id).await;
     let queues = get(stack, "/queues").await;
     let found =
@@ -52,8 +58,8 @@ async fn correct(stack: &Stack) {
     );
     assert_eq!(act(stack, &format!("{path}/pause"), json!({})).await.1["state"], "Disabled");
     let path_of_letter = format!("/queues/{dead_letters}/dead-letters/{id}");
-    assert!(get(stack, &path_of_letter).await["body"].as_str().is_some_and(|body| body.contains("unwanted")));
-    let corrected = act(stack, &format!("{path_of_letter}/redrive"), json!({ "set": [r#"/order_id="o-1""#] })).await;
+    assert!(get(stack, &path_of_letter).await["body"].as_str().is_some_and(|body| body.contains(UNWANTED_TEXT)));
+    let corrected = act(stack, &format!("{path_of_letter}/redrive"), json!({ "set": ["/items/0/quantity=2"] })).await;
     assert_eq!(corrected, (200, json!({ "id": id, "redriven": true })));
     let delivered = |timeline: &Value| timeline["steps"].to_string().matches("\"delivered\"").count();
     stack
@@ -70,7 +76,7 @@ async fn correct(stack: &Stack) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_console_corrects_replays_samples_and_breaks() {
-    let forward = ForwardServer::refusing("unwanted", StatusCode::UNPROCESSABLE_ENTITY).await;
+    let forward = ForwardServer::refusing(UNWANTED_TEXT, StatusCode::UNPROCESSABLE_ENTITY).await;
     let stack = Stack::start(&[], &[("FORWARD_URL", &forward.url)]).await;
     correct(&stack).await;
 

@@ -10,11 +10,11 @@ use crate::{
     mappings::{ListedMapping, MappingState},
 };
 
-/// A figure of a queue and its name in a chart.
-type Series = (&'static str, &'static str);
+/// Figures of a chart: the name in the history, and the label.
+type Figures = &'static [(&'static str, &'static str)];
 
-/// The charts of a queue: title, unit and figures.
-const CHARTS: [(&str, &str, &[Series]); 4] = [
+/// The charts of a queue: title, unit, and figures.
+const CHARTS: [(&str, &str, Figures); 4] = [
     ("Messages", "", &[("visible", "visible"), ("in_flight", "in flight"), ("delayed", "delayed")]),
     ("Throughput", "per second", &[("accepted", "accepted"), ("done", "done"), ("dead_lettered", "dead-lettered")]),
     ("Latency until done", "ms", &[("latency_p50_ms", "median"), ("latency_p95_ms", "95 of 100")]),
