@@ -242,7 +242,10 @@ impl<'d> Operation<'d> {
 /// Returns a sample with a text at each of these places, without the first slash of their pointers.
 fn with_places(sample: String, places: &[String]) -> String {
     let Ok(mut value) = serde_json::from_str::<Value>(&sample) else { return sample };
-    let is_changed = places.iter().fold(false, |is_changed, place| put_text(&mut value, place) || is_changed);
+    let mut is_changed = false;
+    for place in places {
+        is_changed |= put_text(&mut value, place);
+    }
     if is_changed { value.to_string() } else { sample }
 }
 

@@ -30,7 +30,7 @@ pub enum BuildError {
     /// Cargo failed and printed the reason.
     #[error("cargo failed; see its errors above")]
     Failed,
-    /// The functions do not compile. Cargo printed the errors, and [`FailedBuild::errors`] returns them.
+    /// The functions do not compile. Cargo printed the errors, which it also has.
     #[error("the functions do not compile; see cargo's errors above")]
     Compile(FailedBuild),
     /// The template names a binary that the workspace does not have.
