@@ -179,11 +179,16 @@ impl<S: Source> RunningBatch<'_, S> {
             Ok(delivery) => match self.begin(delivery).await {
                 Begin::Handle => self.with_status(delivery, self.call(delivery)).await,
                 Begin::Refuse(outcome) => (outcome, None, None),
-                Begin::Settle(disposition, reason) => {
-                    let reason = reason.into();
+                Begin::Skip => {
+                    let (disposition, reason) = (Disposition::Duplicate, "".into());
                     if let Some(statuses) = self.run.statuses {
                         statuses.settled(delivery, disposition, &reason, false);
                     }
+                    return self.settled(index, message, Some(delivery.envelope()), disposition, &reason, None);
+                }
+                // Its status is that of the delivery that is being handled.
+                Begin::Wait(left) => {
+                    let (disposition, reason) = self.wait(index, message, left).await;
                     return self.settled(index, message, Some(delivery.envelope()), disposition, &reason, None);
                 }
             },
@@ -200,16 +205,11 @@ impl<S: Source> RunningBatch<'_, S> {
             Outcome::Retry => (Disposition::Retry(backoff()), interruption.map_or("", Interruption::reason).into()),
             Outcome::Failed(reason) => (Disposition::Retry(backoff()), reason.into()),
             Outcome::RetryAfter(delay) => (Disposition::Retry(delay), "after a delay that the handler set".into()),
-            Outcome::Reject(rejection) => match self.dead_letter(index, &rejection).await {
-                Ok(()) if matches!(decoded, Err(NotDecoded::Undecodable(_))) => {
-                    (Disposition::Undecodable, rejection.into())
-                }
-                Ok(()) => (Disposition::Rejected, rejection.into()),
-                Err(error) => {
-                    let detail = format!("{rejection}; not dead-lettered: {error}");
-                    (Disposition::RejectFailed(backoff()), rejection.with_detail(detail).into())
-                }
-            },
+            Outcome::Reject(rejection) => {
+                let is_undecodable = matches!(decoded, Err(NotDecoded::Undecodable(_)));
+                let rejected = if is_undecodable { Disposition::Undecodable } else { Disposition::Rejected };
+                self.reject(index, rejection, rejected, backoff()).await
+            }
         };
         #[cfg(feature = "otlp")]
         if let Some(trace) = self.run.trace {
@@ -224,6 +224,35 @@ impl<S: Source> RunningBatch<'_, S> {
             }
         }
         self.settled(index, message, envelope, disposition, &reason, handler)
+    }
+
+    /// Returns a message while another delivery of it is being handled. In its last receive it is dead-lettered instead,
+    /// because its source would do that without a reason.
+    async fn wait(&self, index: usize, message: &ReceivedMessage<'_>, left: Duration) -> (Disposition, Reason) {
+        const REASON: &str = "another delivery of it is being handled";
+        let asking = Box::pin(self.source.is_last_receive(index));
+        if !timeout_at(self.run.deadlines.dead_letter_until, asking).await.unwrap_or(false) {
+            return (Disposition::Returned(Some(left)), REASON.into());
+        }
+        let detail = format!("receives exhausted after {}: {REASON}", message.receive_count);
+        self.reject(index, Rejection::new(codes::IN_PROGRESS, detail), Disposition::Rejected, left).await
+    }
+
+    /// Dead-letters a message; it is retried after `delay` if the dead-letter queue does not take it.
+    async fn reject(
+        &self,
+        index: usize,
+        rejection: Rejection,
+        rejected: Disposition,
+        delay: Duration,
+    ) -> (Disposition, Reason) {
+        match self.dead_letter(index, &rejection).await {
+            Ok(()) => (rejected, rejection.into()),
+            Err(error) => {
+                let detail = format!("{rejection}; not dead-lettered: {error}");
+                (Disposition::RejectFailed(delay), rejection.with_detail(detail).into())
+            }
+        }
     }
 
     /// Reports a message that is settled.

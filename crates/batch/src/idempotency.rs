@@ -67,8 +67,10 @@ pub(crate) enum Begin {
     Handle,
     /// Its handler is not called. It is settled as if the handler had decided so.
     Refuse(Outcome),
-    /// Its handler is not called, and it has not failed.
-    Settle(Disposition, &'static str),
+    /// It was handled before.
+    Skip,
+    /// Another delivery of it is being handled, which has this time left.
+    Wait(Duration),
 }
 
 impl Idempotency {
@@ -106,11 +108,9 @@ impl Idempotency {
                 {
                     delivery.result.get_or_init(|| of_handler.to_owned());
                 }
-                Begin::Settle(Disposition::Duplicate, "")
+                Begin::Skip
             }
-            Ok(Begun::InProgress { lease_left }) => {
-                Begin::Settle(Disposition::Returned(Some(lease_left)), "another delivery of it is being handled")
-            }
+            Ok(Begun::InProgress { lease_left }) => Begin::Wait(lease_left),
             Ok(Begun::Conflict) => {
                 let reason = "its idempotency key belongs to a message with another type or payload";
                 Begin::Refuse(Outcome::reject(codes::IDEMPOTENCY_KEY_REUSED, reason))

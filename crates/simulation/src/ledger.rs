@@ -242,9 +242,7 @@ impl Ledger {
         entry.dead += 1;
         entry.dead_lettered += 1;
         entry.queued = entry.queued.saturating_sub(1);
-        // A copy that waits for another one with its idempotency key uses up receives: docs/proof.md.
-        let waits_for_a_copy = scenario.has_store && entry.stored > 1;
-        if (scenario.is_calm() || !entry.is_touched) && !waits_for_a_copy {
+        if scenario.is_calm() || !entry.is_touched {
             let details = format!("message {message} without a fault, after {} receives", entry.receives);
             self.violated(now, Property::DeadLettersHaveTheirReason, &details);
         }
@@ -271,6 +269,7 @@ impl Ledger {
             "no_handler" => sent.sender == Sender::OtherType,
             _ if sent.sender == Sender::OtherType => false,
             REJECTION => sent.behaviour == crate::message::Behaviour::Rejects && entry.calls > 0,
+            "in_progress" => scenario.has_store && receives.is_some_and(|receives| receives >= scenario.receive_count_max),
             "receives_exhausted" | "handler_panicked" | "handler_cancelled" => {
                 entry.failures > 0
                     && receives.is_some_and(|receives| is_last(scenario, receives, entry.failures, entry.is_touched))

@@ -78,8 +78,7 @@ impl Scenario {
         let at = |rng: &mut Rng| (WORKLOAD + FAULTS_AFTER).mul_f64(rng.f64());
         let window_s = if fifo || rng.bool() { 0 } else { rng.u64(1..=5) };
         let has_store = rng.bool();
-        // With a store, a copy of a message that another environment handles is returned, and uses up a receive.
-        let receive_count_max = if fifo { for_fifo } else { rng.u32(if has_store { 4 } else { 1 }..=6) };
+        let receive_count_max = if fifo { for_fifo } else { rng.u32(1..=6) };
         Self {
             fifo,
             batch_size,

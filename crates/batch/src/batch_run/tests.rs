@@ -22,7 +22,7 @@ struct Memory {
     broken: bool,
     /// A send to the dead-letter queue never completes.
     silent: bool,
-    /// A failure is the last that the queue allows.
+    /// Each receive is the last that the queue allows.
     last: bool,
 }
 
@@ -46,6 +46,10 @@ impl Source for Memory {
     /// Counts as a broker does that dead-letters by itself, unless each failure is the last.
     async fn failed(&self, _: usize, _: bool) -> Tries {
         Tries { count: 1, last: self.last }
+    }
+
+    async fn is_last_receive(&self, _: usize) -> bool {
+        self.last
     }
 
     async fn dead_letter(&self, index: usize, rejection: &Rejection) -> Result<(), SendError> {

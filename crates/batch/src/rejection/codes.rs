@@ -13,6 +13,8 @@ pub(crate) const PAYLOAD_UNAVAILABLE: &str = "payload_unavailable";
 pub(crate) const IDEMPOTENCY_KEY_MISSING: &str = "idempotency_key_missing";
 /// The idempotency key belongs to a message with another type or payload.
 pub(crate) const IDEMPOTENCY_KEY_REUSED: &str = "idempotency_key_reused";
+/// Another delivery of the message was being handled in the last receive.
+pub(crate) const IN_PROGRESS: &str = "in_progress";
 /// The handler failed in the last receive.
 pub(crate) const RECEIVES_EXHAUSTED: &str = "receives_exhausted";
 /// The handler panicked in the last receive.

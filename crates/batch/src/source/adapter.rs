@@ -103,6 +103,11 @@ pub(crate) trait Source {
         false
     }
 
+    /// Returns whether the broker dead-letters the message by itself if it is returned now.
+    fn is_last_receive(&self, _index: usize) -> impl Future<Output = bool> {
+        ready(false)
+    }
+
     /// Counts a failure of the handler. `head` is true if the message did not wait for another one of the batch.
     fn failed(&self, index: usize, head: bool) -> impl Future<Output = Tries>;
 

@@ -178,14 +178,17 @@ impl Source for Batch<'_> {
     /// which SQS would dead-letter it.
     async fn failed(&self, index: usize, head: bool) -> Tries {
         let record = &self.records[index];
-        let source_arn = record.source_arn.as_deref().unwrap_or_default();
-        let policy = self.source.redrive_policy(source_arn).await.ok();
-        let queue_receive_count_max = policy.and_then(|policy| policy.receive_count_max);
+        let queue_receive_count_max = self.receive_count_max(record).await;
         if record.is_ordered() {
             return self.source.failing.failed(&record.message_id, record.receive_count, head, queue_receive_count_max);
         }
         let last = queue_receive_count_max.is_some_and(|max| record.receive_count >= max);
         Tries { count: record.receive_count, last }
+    }
+
+    async fn is_last_receive(&self, index: usize) -> bool {
+        let record = &self.records[index];
+        self.receive_count_max(record).await.is_some_and(|max| record.receive_count >= max)
     }
 
     async fn dead_letter(&self, index: usize, rejection: &Rejection) -> Result<(), SendError> {
@@ -236,6 +239,12 @@ impl Source for Batch<'_> {
 }
 
 impl Batch<'_> {
+    /// Returns after how many receives SQS dead-letters a message by itself, if that is known.
+    async fn receive_count_max(&self, record: &Record<'_>) -> Option<u32> {
+        let source_arn = record.source_arn.as_deref().unwrap_or_default();
+        self.source.redrive_policy(source_arn).await.ok()?.receive_count_max
+    }
+
     async fn change_visibility(&self, arn: &str, entries: &[ChangeMessageVisibilityBatchRequestEntry]) {
         let url = match self.source.queue_url(arn) {
             Ok(url) => url,

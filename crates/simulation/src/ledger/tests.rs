@@ -177,15 +177,21 @@ fn dead_letters_are_checked() {
         });
     }
     check(&[Property::DeadLettersHaveTheirReason], |ledger, scenario| ledger.dead_lettered_by_sqs(NOW, scenario, 1));
-    for (is_touched, copies) in [(true, 1), (false, 2)] {
-        check(&[], |ledger, scenario| {
-            (scenario.has_store, scenario.receive_count_max) = (true, 3);
-            store(ledger, &[1; 2][..copies]);
-            if is_touched {
-                scenario.make_faulty();
-                ledger.touch(1);
-            }
-            ledger.dead_lettered_by_sqs(NOW, scenario, 1);
+    check(&[], |ledger, scenario| {
+        store(ledger, &[1]);
+        scenario.make_faulty();
+        ledger.touch(1);
+        ledger.dead_lettered_by_sqs(NOW, scenario, 1);
+    });
+    let waited = "receives exhausted after 3: another delivery of it is being handled";
+    for (has_store, receive_count_max, expected) in [
+        (true, 3, &[][..]),
+        (true, 4, &[Property::DeadLettersHaveTheirReason][..]),
+        (false, 3, &[Property::DeadLettersHaveTheirReason][..]),
+    ] {
+        check(expected, |ledger, scenario| {
+            (scenario.has_store, scenario.receive_count_max) = (has_store, receive_count_max);
+            ledger.dead_lettered(NOW, scenario, 1, "in_progress", waited);
         });
     }
 }

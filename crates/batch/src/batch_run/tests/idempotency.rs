@@ -30,7 +30,7 @@ struct Consumer {
     effects: Arc<Mutex<Vec<String>>>,
     /// Sending to the dead-letter queue fails.
     broken: bool,
-    /// A failure is the last that the queue allows.
+    /// Each receive is the last that the queue allows.
     last: bool,
 }
 
@@ -233,6 +233,19 @@ async fn of_two_receives_in_one_batch_one_is_handled() {
     assert!(settled[0] == Disposition::Done && delay <= Duration::from_secs(11), "{settled:?}");
     assert_eq!(memory.delays.into_inner().unwrap(), [(1, delay)], "it comes again when the lease has ended");
     assert_eq!((consumer.receive_one(order("e-1")).await, consumer.effects()), (Disposition::Duplicate, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_has_to_wait_in_its_last_receive_is_dead_lettered_with_the_reason() {
+    let consumer = Consumer { last: true, ..Consumer::new(IdempotencyRule::default()) };
+    let (settled, memory) = consumer.receive(&[order("e-1"), order("e-1")]).await;
+    assert_eq!(settled, [Disposition::Done, Disposition::Rejected]);
+    let detail = "receives exhausted after 1: another delivery of it is being handled";
+    let dead_letters = memory.dead_letters.into_inner().unwrap();
+    assert_eq!(dead_letters, [(1, Rejection::new("in_progress", detail))]);
+    let consumer = Consumer { broken: true, ..consumer };
+    let (settled, _) = consumer.receive(&[order("e-2"), order("e-2")]).await;
+    assert!(matches!(settled[..], [Disposition::Done, Disposition::RejectFailed(_)]), "{settled:?}");
 }
 
 #[tokio::test(start_paused = true)]
