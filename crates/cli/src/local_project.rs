@@ -242,8 +242,8 @@ impl<'d> Operation<'d> {
 /// Returns a sample with a text at each of these places, without the first slash of their pointers.
 fn with_places(sample: String, places: &[String]) -> String {
     let Ok(mut value) = serde_json::from_str::<Value>(&sample) else { return sample };
-    let is_changed = places.iter().fold(false, |is_changed, place| put_text(&mut value, place) || is_changed);
-    if is_changed { value.to_string() } else { sample }
+    let put = places.iter().filter(|place| put_text(&mut value, place)).count();
+    if put > 0 { value.to_string() } else { sample }
 }
 
 /// Puts a text at a place of an object where nothing is; returns whether it did.
