@@ -269,7 +269,9 @@ impl Ledger {
             "no_handler" => sent.sender == Sender::OtherType,
             _ if sent.sender == Sender::OtherType => false,
             REJECTION => sent.behaviour == crate::message::Behaviour::Rejects && entry.calls > 0,
-            "in_progress" => scenario.has_store && receives.is_some_and(|receives| receives >= scenario.receive_count_max),
+            "in_progress" => {
+                scenario.has_store && receives.is_some_and(|receives| receives >= scenario.receive_count_max)
+            }
             "receives_exhausted" | "handler_panicked" | "handler_cancelled" => {
                 entry.failures > 0
                     && receives.is_some_and(|receives| is_last(scenario, receives, entry.failures, entry.is_touched))

@@ -67,7 +67,8 @@ fn place(info: &str) -> Result<Option<Place>, String> {
         ("sh", "route") => Ok(Some(Place::Route)),
         ("sh", "aws") => Ok(Some(Place::Aws)),
         ("sh", "build") => Ok(Some(Place::Build)),
-        ("rust" | "yaml" | "json" | "toml" | "text", _) => Ok(None),
+        // crate::archive runs the SQL.
+        ("rust" | "yaml" | "json" | "toml" | "text" | "sql", _) => Ok(None),
         _ => Err(format!("no place is known for ```{info}")),
     }
 }

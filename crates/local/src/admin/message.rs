@@ -4,11 +4,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde::{Deserialize, Serialize};
-use serde_json::{
-    Value,
-    value::{RawValue, to_raw_value},
-};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Value, value::RawValue};
 
 use super::Admin;
 use crate::{
@@ -28,7 +25,8 @@ pub(super) struct MessageView {
     pub request: Option<RequestView>,
     pub payload: Option<Payload>,
     /// The message as it is on the queue.
-    pub envelope: Option<Box<RawValue>>,
+    #[serde(serialize_with = "json_or_text")]
+    pub envelope: Option<String>,
     /// The answer to a refused request.
     pub rejection: Option<Value>,
     /// The explanation of a refusal.
@@ -99,7 +97,7 @@ impl MessageView {
             trace_id: trace_id.or_else(|| header("x-amzn-trace-id").and_then(trace_root)).map(str::to_owned),
             request: exchange.map(|exchange| RequestView::of(exchange, event.as_ref(), &admin.contract.credentials)),
             payload: payload.filter(|payload| payload.bytes > 0),
-            envelope: envelope.and_then(raw),
+            envelope: envelope.map(str::to_owned),
             rejection: refused.and_then(|exchange| serde_json::from_slice(&exchange.answer).ok()),
             findings: findings.unwrap_or_default(),
             is_incomplete: content.is_incomplete,
@@ -182,9 +180,14 @@ fn trace_root(header: &str) -> Option<&str> {
     header.split(';').find_map(|part| part.strip_prefix("Root="))
 }
 
-/// Returns the text as JSON: itself, or a JSON string with it.
-fn raw(text: &str) -> Option<Box<RawValue>> {
-    RawValue::from_string(text.to_owned()).or_else(|_| to_raw_value(text)).ok()
+/// Writes a text as the JSON that it is, or as a string if a strict reader would refuse it, such as half a surrogate
+/// pair: the rest of the answer must be readable.
+fn json_or_text<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    let strict = text.as_deref().filter(|text| serde_json::from_str::<Value>(text).is_ok());
+    match strict.and_then(|text| serde_json::from_str::<&RawValue>(text).ok()) {
+        Some(json) => json.serialize(serializer),
+        None => text.serialize(serializer),
+    }
 }
 
 /// Returns the contract's explanation of a refusal.

@@ -145,10 +145,15 @@ impl Port {
         let body = json!({ "specversion": "1.0", "id": id, "type": "order.placed", "source": "/orders",
             "principal": "shop", "datacontenttype": "application/json", "traceparent": format!("00-{}-{}-01", "a".repeat(32), "b".repeat(16)),
             "data": { "order_id": order_id } });
+        self.stored(&body.to_string());
+    }
+
+    /// Records that a message was stored.
+    fn stored(&self, body: &str) {
         self.journal.queue_event(&QueueEvent::Sent {
             queue: "orders".into(),
             message_id: "m".into(),
-            body: body.to_string().into(),
+            body: body.into(),
             attributes: BTreeMap::new(),
         });
     }
@@ -168,6 +173,22 @@ impl Port {
             event: &Bytes::from(event.to_string()),
         });
     }
+}
+
+#[tokio::test]
+async fn an_envelope_that_a_strict_reader_refuses_is_a_text() {
+    let port = Port::open().await;
+    for (n, data) in [r#""half a pair \ud83d""#.to_owned(), "1e999".to_owned(), "[".repeat(200) + &"]".repeat(200)]
+        .into_iter()
+        .enumerate()
+    {
+        let envelope = format!(r#"{{"specversion":"1.0","id":"e-{n}","type":"t","source":"/","data":{data}}}"#);
+        port.stored(&envelope);
+        let message = port.json(&format!("/messages/e-{n}")).await;
+        assert_eq!((&message["envelope"], &message["payload"]["text"]), (&json!(envelope), &json!(data)), "{data}");
+    }
+    port.stored("no envelope");
+    assert_eq!(port.json("/messages/m").await["envelope"], "no envelope");
 }
 
 #[tokio::test]

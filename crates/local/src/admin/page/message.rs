@@ -71,7 +71,7 @@ pub(in crate::admin) fn message(console: &Console, view: &MessageView, lines: &[
             @if let Some(envelope) = &view.envelope {
                 details #envelope {
                     summary { "Envelope" }
-                    (json(envelope.get(), &[]))
+                    (json(envelope, &[]))
                 }
             }
         }
@@ -94,7 +94,7 @@ fn actions(view: &MessageView) -> Markup {
                         form hx-post={ "/queues/" (queue) "/dead-letters/" (id) "/redrive" } hx-target="#notice"
                             hx-swap="innerHTML" {
                             label for="edit-body" { "The envelope, with the payload in it" }
-                            textarea #edit-body name="body" rows="16" spellcheck="false" { (envelope.get()) }
+                            textarea #edit-body name="body" rows="16" spellcheck="false" { (envelope) }
                             button type="submit" { "Redrive the corrected message" }
                         }
                     }
