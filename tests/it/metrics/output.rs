@@ -325,9 +325,9 @@ async fn the_consumer_writes_one_log_line_for_each_delivery_and_one_metric_line_
         .iter()
         .zip([
             ("done", &read_ones[..]),
-            ("rejected", &["event_type", "handler_ms", "message_id", "reason"]),
+            ("rejected", &["code", "event_type", "handler_ms", "message_id", "reason"]),
             ("retry", &read_ones[..]),
-            ("undecodable", &["reason"]),
+            ("undecodable", &["code", "reason"]),
         ])
         .enumerate()
     {

@@ -144,7 +144,7 @@ const SEND_STATEMENT: &str = "- { Effect: Allow, Action: sqs:SendMessage, Resour
 /// a folder with a `Cargo.toml`.
 const FUNCTION_FILES: [(&str, &str); 2] = [
     ("Cargo.toml", include_str!("../new/repository/functions/archiver/manifest.toml")),
-    ("src/main.rs", include_str!("../new/repository/functions/archiver/main.rs")),
+    ("src/main.rs", include_str!("../new/repository/functions/archiver/src/main.rs")),
 ];
 
 /// Returns the template with bucket, queue, function, permissions and variable, if the contract has a route that is

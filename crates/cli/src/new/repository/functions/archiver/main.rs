@@ -1,1 +1,0 @@
-../../../../../../../functions/archiver/src/main.rs

@@ -1,0 +1,1 @@
+../../../../../../../../functions/archiver/src/main.rs
