@@ -226,8 +226,8 @@ impl<S: Source> RunningBatch<'_, S> {
         self.settled(index, message, envelope, disposition, &reason, handler)
     }
 
-    /// Returns a message while another delivery of it is being handled. In its last receive it is dead-lettered instead,
-    /// because its source would do that without a reason.
+    /// Returns a message while another delivery of it is being handled. In its last receive it is dead-lettered
+    /// instead, because its source would do that without a reason.
     async fn wait(&self, index: usize, message: &ReceivedMessage<'_>, left: Duration) -> (Disposition, Reason) {
         const REASON: &str = "another delivery of it is being handled";
         let asking = Box::pin(self.source.is_last_receive(index));

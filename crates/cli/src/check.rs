@@ -115,8 +115,8 @@ struct Contradictions {
 }
 
 /// Returns what of the template contradicts the contract, as doctor does: CORS settings of the gateway beside `x-cors`,
-/// and a delay on a FIFO queue or a topic of Kafka. It is a warning if nothing asks for the client certificates that the
-/// contract accepts.
+/// and a delay on a FIFO queue or a topic of Kafka. It is a warning if nothing asks for the client certificates that
+/// the contract accepts.
 fn contradictions(template: &Path, contract: &Contract) -> Result<Contradictions, CommandError> {
     const FAULTS: [&str; 3] = ["cors-at-gateway", "delay-on-fifo", "delay-on-kafka"];
     // The domain may be in the template of another stack.
