@@ -321,13 +321,18 @@ impl Ledger {
         self.invocations.len() as u64 - 1
     }
 
-    /// A handler is called; returns how often it was before.
-    pub(crate) fn called(&mut self, now: Duration, has_store: bool, message: u32) -> u32 {
+    /// Returns whether the message was in the dead-letter queue, at any time.
+    pub(crate) fn was_dead_lettered(&mut self, message: u32) -> bool {
+        self.entry(message).dead_lettered > 0
+    }
+
+    /// A handler is called, which must happen once if `is_once`; returns how often it was before.
+    pub(crate) fn called(&mut self, now: Duration, is_once: bool, message: u32) -> u32 {
         let entry = self.entry(message);
         let calls = entry.calls;
         entry.calls += 1;
         entry.running += 1;
-        if has_store && (entry.running > 1 || entry.is_recorded) {
+        if is_once && (entry.running > 1 || entry.is_recorded) {
             let details = format!("message {message} is handled again, after it was recorded: {}", entry.is_recorded);
             self.violated(now, Property::StoredEffectsHappenOnce, &details);
         }

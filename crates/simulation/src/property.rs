@@ -80,7 +80,7 @@ impl Property {
             }
             Self::StoredEffectsHappenOnce => {
                 "With an idempotency rule, a message has one handler at a time, and none after an invocation that \
-                 handled it and ended well."
+                 handled it and ended well. A text that is not an event has a new key after the dead-letter queue."
             }
             Self::InvocationsEndInTime => "An invocation of the consumer ends before the timeout of the function.",
             Self::LogsAddUp => {
