@@ -266,12 +266,12 @@ impl Ledger {
         let is_right = match code {
             "undecodable" => !is_event,
             _ if !is_event => false,
-            "no_handler" => sent.sender == Sender::OtherType,
-            _ if sent.sender == Sender::OtherType => false,
-            REJECTION => sent.behaviour == crate::message::Behaviour::Rejects && entry.calls > 0,
             "in_progress" => {
                 scenario.has_store && receives.is_some_and(|receives| receives >= scenario.receive_count_max)
             }
+            "no_handler" => sent.sender == Sender::OtherType,
+            _ if sent.sender == Sender::OtherType => false,
+            REJECTION => sent.behaviour == crate::message::Behaviour::Rejects && entry.calls > 0,
             "receives_exhausted" | "handler_panicked" | "handler_cancelled" => {
                 entry.failures > 0
                     && receives.is_some_and(|receives| is_last(scenario, receives, entry.failures, entry.is_touched))
