@@ -49,6 +49,8 @@ fn report(template: &str) -> Report {
     examine(&inventory, &Project::default())
 }
 
+/// <https://github.com/seek-oss/skuba/issues/1408>
+/// <https://github.com/aws/aws-cdk/issues/24180>
 #[test]
 fn every_check_finds_what_its_fixture_has_and_nothing_else_there_is_as_bad() {
     let mut wrong = Vec::new();

@@ -60,6 +60,7 @@ async fn orders_are_accepted_once_and_bad_ones_refused_with_the_reason() {
     stack.stop().await;
 }
 
+/// <https://github.com/stripe/stripe-node/issues/1768>
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn real_github_payloads_arrive_byte_for_byte_and_one_changed_byte_is_refused() {
     let forward = ForwardServer::start(|_| StatusCode::NO_CONTENT).await;

@@ -40,6 +40,7 @@ async fn the_store_is_called_once_then_on_expiry_and_rarely_for_unknown_keys() {
     assert_eq!(store.calls(), 3, "old values are fetched again before they are used");
 }
 
+/// <https://github.com/octokit/webhooks.net/issues/261>
 #[tokio::test(start_paused = true)]
 async fn a_new_key_works_at_once_and_an_outage_keeps_the_old_ones() {
     let store = Store::with(r#"{"api-keys": [], "github": [], "standard-webhooks": []}"#);

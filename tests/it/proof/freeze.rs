@@ -18,6 +18,8 @@ const SHORT: &str = "heartbeat=2";
 /// The heartbeat interval of a long run, which is missed twice during its freeze.
 const LONG: &str = "heartbeat=30";
 
+/// <https://github.com/cody-greene/node-rabbitmq-client/issues/45>
+/// <https://github.com/amqp-rs/lapin/issues/450>
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs RabbitMQ, which ./tests/run starts"]
 async fn the_first_request_after_a_freeze_is_accepted() {

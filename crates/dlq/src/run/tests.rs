@@ -245,6 +245,7 @@ fn a_report_counts_the_messages_behind_a_blocked_group() {
     assert_eq!((report.seen, report.done, report.unreached), (25, 9, Some(0)), "{report:?}");
 }
 
+/// <https://github.com/mercury2269/sqsmover/issues/145>
 #[test]
 fn a_dry_run_moves_nothing_and_reports_what_would_stay() {
     let memory = Memory::new(&[None; 12], false);

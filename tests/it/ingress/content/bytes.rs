@@ -4,6 +4,8 @@ use serde_json::json;
 
 use super::{accepting, through_every_service};
 
+/// <https://github.com/stripe/stripe-node/issues/356>
+/// <https://github.com/aws/chalice/issues/2>
 #[tokio::test]
 async fn a_payload_of_any_media_type_is_stored_byte_for_byte() {
     let every_byte: Vec<u8> = (0..=255).collect();
