@@ -13,6 +13,8 @@ use sluicegate_queue::kafka::{Cluster, ClusterConfig, KafkaProducer};
 use sluicegate_queue::{Message, Producer as _, Receipt, SendError};
 use tokio::time::Instant;
 
+use crate::support::conclusion::conclusion;
+
 /// The deadline of a send that is expected to succeed.
 const AMPLE: Duration = Duration::from_secs(20);
 
@@ -37,16 +39,4 @@ async fn send(producer: &KafkaProducer, id: &str) -> Result<Receipt, SendError> 
 
 async fn send_within(producer: &KafkaProducer, id: &str, time_max: Duration) -> Result<Receipt, SendError> {
     producer.send(&Message::new(&envelope(id, "g")), Instant::now() + time_max).await
-}
-
-fn conclusion<T>(result: &Result<T, SendError>) -> &'static str {
-    match result {
-        Ok(_) => "stored",
-        Err(SendError::NotSent { .. } | SendError::PayloadNotStored { .. }) => "not sent",
-        Err(SendError::Unknown { .. }) => "unknown",
-        Err(SendError::TooLarge { .. }) => "too large",
-        Err(SendError::Unroutable { .. }) => "unroutable",
-        Err(SendError::Refused { message_at_fault: true, .. }) => "refused: message",
-        Err(SendError::Refused { message_at_fault: false, .. }) => "refused: queue",
-    }
 }

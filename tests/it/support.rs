@@ -1,6 +1,7 @@
 //! Helpers of the integration tests.
 
 pub(crate) mod command;
+pub(crate) mod conclusion;
 pub(crate) mod files;
 pub(crate) mod forward;
 pub(crate) mod function_binary;

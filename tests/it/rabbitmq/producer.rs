@@ -17,6 +17,7 @@ use sluicegate_queue::{Binding, Message, Producer, Receipt, SendError};
 use tokio::time::Instant;
 
 use super::child;
+use crate::support::conclusion::conclusion;
 use crate::support::proxy::{Cut, Proxy};
 use crate::support::rabbitmq::{PATIENCE, Vhost, until};
 
@@ -61,18 +62,6 @@ async fn send_within(producer: &RabbitmqProducer, id: &str, time_max: Duration) 
 
 async fn send(producer: &RabbitmqProducer, id: &str) -> Result<Receipt, SendError> {
     send_within(producer, id, AMPLE).await
-}
-
-fn conclusion<T>(result: &Result<T, SendError>) -> &'static str {
-    match result {
-        Ok(_) => "stored",
-        Err(SendError::NotSent { .. } | SendError::PayloadNotStored { .. }) => "not sent",
-        Err(SendError::Unknown { .. }) => "unknown",
-        Err(SendError::TooLarge { .. }) => "too large",
-        Err(SendError::Unroutable { .. }) => "unroutable",
-        Err(SendError::Refused { message_at_fault: true, .. }) => "refused: message",
-        Err(SendError::Refused { message_at_fault: false, .. }) => "refused: queue",
-    }
 }
 
 fn ids(messages: &[crate::support::rabbitmq::Message]) -> Vec<&str> {
