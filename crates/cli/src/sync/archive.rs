@@ -232,18 +232,17 @@ fn with_dependency(manifest: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::tests::{TEMPLATE, added_lines, contract_with};
+    use crate::sync::tests::{check_added, contract_with};
 
     const ARCHIVED: &str = "archive: true, idempotency: { key: '{header.k}' }";
 
     #[test]
     fn an_archived_contract_needs_bucket_queue_function_and_permissions() {
-        let (with, without) = (contract_with(ARCHIVED), contract_with("idempotency: { key: '{header.k}' }"));
-        for template in [TEMPLATE.to_owned(), TEMPLATE.replace('\n', "\r\n")] {
-            let mut changes = Vec::new();
-            assert_eq!(with_archive("t.yaml", &template, &without, &mut changes).unwrap(), None);
-            let synced = with_archive("t.yaml", &template, &with, &mut changes).unwrap().unwrap();
-            let expected = [
+        let (without, with) = (contract_with("idempotency: { key: '{header.k}' }"), contract_with(ARCHIVED));
+        check_added(
+            |template, contract, changes| with_archive("t.yaml", template, contract, changes).unwrap(),
+            (&without, &with),
+            &[
                 "+ ArchiveBucket",
                 "+ ArchiveQueue",
                 "+ ArchiveDeadLetterQueue",
@@ -253,19 +252,13 @@ mod tests {
                 "+ ArchiveAgeAlarm",
                 "+ ArchiveSendPolicy",
                 "+ QUEUE_ARCHIVE of IngressFunction",
-            ];
-            assert_eq!(changes, expected);
-            assert_eq!(
-                with_archive("t.yaml", &synced, &with, &mut changes).unwrap(),
-                None,
-                "a second run adds nothing"
-            );
-            let added = added_lines(&template, &synced);
-            let has = |line: &str| assert!(added.contains(&line), "{line}: {added:?}");
-            has("QUEUE_ARCHIVE: !Ref ArchiveQueue");
-            has("Roles: [!Ref IngressRole]");
-            has("- { Effect: Allow, Action: s3:PutObject, Resource: !Sub '${ArchiveBucket.Arn}/archive/*' }");
-        }
+            ],
+            &[
+                "QUEUE_ARCHIVE: !Ref ArchiveQueue",
+                "Roles: [!Ref IngressRole]",
+                "- { Effect: Allow, Action: s3:PutObject, Resource: !Sub '${ArchiveBucket.Arn}/archive/*' }",
+            ],
+        );
     }
 
     #[test]

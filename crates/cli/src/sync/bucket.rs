@@ -81,34 +81,31 @@ mod tests {
     use sluicegate_sam::{Settings, StackPlan};
 
     use super::*;
-    use crate::sync::tests::{TEMPLATE, added_lines, contract_with};
+    use crate::sync::tests::{check_added, contract_with};
 
     const LARGE: &str = "payloadBytes: 4000000, largePayloads: s3";
 
     #[test]
     fn a_contract_with_large_payloads_needs_bucket_permissions_and_variables() {
-        let (with, without) = (contract_with(LARGE), contract_with("payloadBytes: 4000000"));
-        for template in [TEMPLATE.to_owned(), TEMPLATE.replace('\n', "\r\n")] {
-            let mut changes = Vec::new();
-            assert_eq!(with_bucket("t.yaml", &template, &without, &mut changes).unwrap(), None);
-            let synced = with_bucket("t.yaml", &template, &with, &mut changes).unwrap().unwrap();
-            let expected = [
+        let (without, with) = (contract_with("payloadBytes: 4000000"), contract_with(LARGE));
+        check_added(
+            |template, contract, changes| with_bucket("t.yaml", template, contract, changes).unwrap(),
+            (&without, &with),
+            &[
                 "+ PayloadBucket",
                 "+ PayloadWritePolicy",
                 "+ PayloadReadPolicy",
                 "+ PAYLOAD_BUCKET of IngressFunction",
                 "+ PAYLOAD_BUCKET of ConsumerFunction",
-            ];
-            assert_eq!(changes, expected);
-            assert_eq!(with_bucket("t.yaml", &synced, &with, &mut changes).unwrap(), None, "a second run adds nothing");
-            let added = added_lines(&template, &synced);
-            let has = |line: &str| assert!(added.contains(&line), "{line}: {added:?}");
-            has("PAYLOAD_BUCKET: !Ref PayloadBucket");
-            has("Roles: [!Ref IngressRole]");
-            has("Roles: [!Ref ConsumerRole]");
-            has("- { Effect: Allow, Action: s3:GetObject, Resource: !Sub '${PayloadBucket.Arn}/*' }");
-            has("Rules: [{ Id: expire-payloads, Status: Enabled, ExpirationInDays: 30 }]");
-        }
+            ],
+            &[
+                "PAYLOAD_BUCKET: !Ref PayloadBucket",
+                "Roles: [!Ref IngressRole]",
+                "Roles: [!Ref ConsumerRole]",
+                "- { Effect: Allow, Action: s3:GetObject, Resource: !Sub '${PayloadBucket.Arn}/*' }",
+                "Rules: [{ Id: expire-payloads, Status: Enabled, ExpirationInDays: 30 }]",
+            ],
+        );
     }
 
     #[test]

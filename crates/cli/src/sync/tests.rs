@@ -80,6 +80,27 @@ pub(super) fn added_lines<'t>(before: &str, after: &'t str) -> Vec<&'t str> {
     added
 }
 
+/// Expects that, for each kind of line end, `sync` adds nothing for the contract `without`, and for `with` these changes
+/// and lines; a second run adds nothing.
+pub(super) fn check_added(
+    sync: impl Fn(&str, &Contract, &mut Vec<String>) -> Option<String>,
+    (without, with): (&Contract, &Contract),
+    expected: &[&str],
+    lines: &[&str],
+) {
+    for template in [TEMPLATE.to_owned(), TEMPLATE.replace('\n', "\r\n")] {
+        let mut changes = Vec::new();
+        assert_eq!(sync(&template, without, &mut changes), None);
+        let synced = sync(&template, with, &mut changes).unwrap();
+        assert_eq!(changes, expected);
+        assert_eq!(sync(&synced, with, &mut changes), None, "a second run adds nothing");
+        let added = added_lines(&template, &synced);
+        for line in lines {
+            assert!(added.contains(line), "{line}: {added:?}");
+        }
+    }
+}
+
 /// Returns the template after sync, which a second run must leave as it is.
 fn synced(template: &str, contract: &Contract) -> String {
     let after = sync("t.yaml", template, contract).expect("is written").expect("something to write").text;
