@@ -7,7 +7,7 @@ use serde::Deserialize;
 use sluicegate_lambda_emulator::Invocation as Ended;
 
 use crate::fault::FaultId;
-use crate::message::Sender;
+use crate::message::{Behaviour, Sender};
 use crate::property::Property;
 use crate::scenario::Scenario;
 
@@ -271,7 +271,7 @@ impl Ledger {
             }
             "no_handler" => sent.sender == Sender::OtherType,
             _ if sent.sender == Sender::OtherType => false,
-            REJECTION => sent.behaviour == crate::message::Behaviour::Rejects && entry.calls > 0,
+            REJECTION => sent.behaviour == Behaviour::Rejects && entry.calls > 0,
             "receives_exhausted" | "handler_panicked" | "handler_cancelled" => {
                 entry.failures > 0
                     && receives.is_some_and(|receives| is_last(scenario, receives, entry.failures, entry.is_touched))
