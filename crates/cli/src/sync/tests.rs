@@ -80,8 +80,8 @@ pub(super) fn added_lines<'t>(before: &str, after: &'t str) -> Vec<&'t str> {
     added
 }
 
-/// Expects that, for each kind of line end, `sync` adds nothing for the contract `without`, and for `with` these changes
-/// and lines; a second run adds nothing.
+/// Expects that, for each kind of line end, `sync` adds nothing for the contract `without`, and these changes and lines
+/// for `with`; a second run adds nothing.
 pub(super) fn check_added(
     sync: impl Fn(&str, &Contract, &mut Vec<String>) -> Option<String>,
     (without, with): (&Contract, &Contract),
