@@ -47,7 +47,7 @@ pub(super) async fn a_body_is_replaced_by_a_file_or_in_an_editor(service: &Servi
     std::fs::set_permissions(&editor, std::fs::Permissions::from_mode(0o755)).expect("executable");
     let edit = async |script: &str| {
         let mut command = dlq(&["edit", dead, "id-1", "--endpoint-url", &service.url]);
-        command.env("EDITOR", format!("{editor} '{script}'"));
+        command.env("EDITOR", format!("{editor} '{script}'")).env("TMPDIR", folder.path());
         ran(command).await
     };
     edit("s/nothing/at all/").await.expect(0, &["nothing changed"]);
