@@ -1,9 +1,14 @@
-"""Stand-ins for what a function talks to on Lambda: the Runtime API, SQS and Secrets Manager; and the events it is given."""
+"""Stand-ins for what a function talks to on Lambda: the Runtime API, SQS and Secrets Manager; a queue of a real RabbitMQ; and the
+events that a function is given.
+"""
 
-import base64, hashlib, hmac, json, re, ssl, subprocess, sys, tempfile, threading, time
+import base64, hashlib, hmac, json, os, re, ssl, subprocess, sys, tempfile, threading, time, uuid
+from contextlib import contextmanager
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 TESTS = Path(__file__).resolve().parents[1]
 RABBITMQ_SECRET = "arn:aws:secretsmanager:eu-west-1:1:secret:rabbitmq"
@@ -144,6 +149,46 @@ def invoke(command, name, settings, event, events, seconds, *, before=lambda pro
             run["over"].set()
             runtime.shutdown()
             runtime.server_close()
+
+
+class RabbitmqQueue:
+    """A quorum queue on a new virtual host of the broker at this URL."""
+
+    def __init__(self, url):
+        self.url, self.vhost = urlsplit(url), f"bench-{uuid.uuid4()}"
+
+    def manage(self, method, path, body=None):
+        """Calls the management API of the broker."""
+        basic = base64.b64encode(f"{self.url.username}:{self.url.password}".encode()).decode()
+        headers = {"content-type": "application/json", "authorization": f"Basic {basic}"}
+        address = f"http://{self.url.hostname}:{self.url.port + 10_000}/api/{path}"
+        with urlopen(Request(address, json.dumps(body or {}).encode(), headers, method=method)) as answer:
+            return answer.read()
+
+    def settings(self, url=None):
+        """Returns the settings of an ingress that publishes to the queue, through another URL than the broker's if one is given."""
+        return {**{each: "rabbitmq:/messages" for each in QUEUES}, "RABBITMQ_URL": url or f"{self.url.geturl()}/{self.vhost}"}
+
+    def take(self, count):
+        """Takes at most so many messages from the queue. Returns their bodies."""
+        get = {"count": count, "ackmode": "ack_requeue_false", "encoding": "auto"}
+        return [each["payload"] for each in json.loads(self.manage("POST", f"queues/{self.vhost}/messages/get", get))]
+
+
+@contextmanager
+def rabbitmq_queue():
+    """Yields a queue of the RabbitMQ of SLUICEGATE_RABBITMQ_URL, and deletes it."""
+    if not (url := os.environ.get("SLUICEGATE_RABBITMQ_URL")):
+        sys.exit("SLUICEGATE_RABBITMQ_URL is not set: set it to the URL of a RabbitMQ with its management API, as ./tests/run does")
+    queue = RabbitmqQueue(url)
+    queue.manage("PUT", f"vhosts/{queue.vhost}")
+    try:
+        everything = {"configure": ".*", "write": ".*", "read": ".*"}
+        queue.manage("PUT", f"permissions/{queue.vhost}/{queue.url.username}", everything)
+        queue.manage("PUT", f"queues/{queue.vhost}/messages", {"durable": True, "arguments": {"x-queue-type": "quorum"}})
+        yield queue
+    finally:
+        queue.manage("DELETE", f"vhosts/{queue.vhost}")
 
 
 def tls(folder):

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lambda_runtime::layers::TracingLayer;
-use lambda_runtime::{LambdaEvent, Runtime, service_fn};
+use lambda_runtime::{Context, LambdaEvent, Runtime, service_fn};
 use serde_json::value::RawValue;
-use sluicegate_runtime::{Invocations, Loops, all, max_concurrency};
+use sluicegate_runtime::{EventText, Invocations, Loops, all, max_concurrency};
 use sluicegate_telemetry::{Emitter, log};
 
 use crate::batch_run::BatchRun;
@@ -54,17 +54,21 @@ impl Consumer {
     /// source, or its messages cannot be distinguished. After the handlers, with RabbitMQ only: a copy of a message was
     /// not confirmed.
     pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<BatchResponse, lambda_runtime::Error> {
-        log::flushed(pin!(self.settle(event))).await
+        self.handle_text(event.payload.get(), &event.context).await
     }
 
-    async fn settle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<BatchResponse, lambda_runtime::Error> {
-        let deadlines = Deadlines::new(event.context.deadline(), self.deadline_margin);
-        let report = Report::new(&event.context, self.emitter.as_ref());
-        let batch = self.sources.read(&event.payload, deadlines)?;
+    async fn handle_text(&self, event: &str, context: &Context) -> Result<BatchResponse, lambda_runtime::Error> {
+        log::flushed(pin!(self.settle(event, context))).await
+    }
+
+    async fn settle(&self, event: &str, context: &Context) -> Result<BatchResponse, lambda_runtime::Error> {
+        let deadlines = Deadlines::new(context.deadline(), self.deadline_margin);
+        let report = Report::new(context, self.emitter.as_ref());
+        let batch = self.sources.read(event, deadlines)?;
         let messages = batch.messages();
         let statuses = self.store.as_deref().map(Statuses::of);
         #[cfg(feature = "otlp")]
-        let trace = self.tracer.as_ref().map(|tracer| BatchTrace::new(tracer, batch.system(), &event.context));
+        let trace = self.tracer.as_ref().map(|tracer| BatchTrace::new(tracer, batch.system(), context));
         let mut run = self.batch_run(deadlines, report);
         run.statuses = statuses.as_ref();
         #[cfg(feature = "otlp")]
@@ -98,7 +102,14 @@ impl Consumer {
         // One consumer for the life of the process.
         let consumer: &'static Self = Box::leak(Box::new(self));
         let invocations = Invocations::default();
-        let runtime = Runtime::new(service_fn(move |event| consumer.handle(event)));
+        let handle = move |LambdaEvent { context, .. }: LambdaEvent<()>| {
+            let event = EventText::take();
+            async move {
+                let event = str::from_utf8(&event).map_err(|error| format!("the event is not UTF-8: {error}"))?;
+                consumer.handle_text(event, &context).await
+            }
+        };
+        let runtime = Runtime::new(service_fn(handle)).layer(EventText);
         let runtime = runtime.layer(TracingLayer::new()).layer(invocations);
         let serving = async {
             match max_concurrency(|name| env::var(name).ok()) {

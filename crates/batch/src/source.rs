@@ -10,8 +10,6 @@ mod raw;
 #[cfg(feature = "sqs")]
 pub(crate) mod sqs;
 
-use serde_json::value::RawValue;
-
 use self::adapter::{ReceivedMessage, Source};
 use crate::batch_run::BatchRun;
 use crate::deadlines::Deadlines;
@@ -98,7 +96,7 @@ impl Sources {
     }
 
     /// Reads the batch in `event`, which determines the source.
-    pub(crate) fn read<'a>(&'a self, event: &'a RawValue, deadlines: Deadlines) -> Result<Batch<'a>, ReadError> {
+    pub(crate) fn read<'a>(&'a self, event: &'a str, deadlines: Deadlines) -> Result<Batch<'a>, ReadError> {
         #[cfg(feature = "rabbitmq")]
         if let Some(batch) = rabbitmq::read(self.rabbitmq.as_ref(), event, deadlines) {
             return Ok(Batch::Rabbitmq(batch?));

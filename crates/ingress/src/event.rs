@@ -11,7 +11,10 @@ use std::{borrow::Cow, collections::BTreeMap, net::SocketAddr};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, header::COOKIE};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, IgnoredAny},
+};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -21,8 +24,7 @@ use crate::{
 };
 
 /// An HTTP request from any of the services, deserialized from its event.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "Event")]
+#[derive(Clone, Debug)]
 pub struct Arrival {
     /// The method, upper case.
     pub method: String,
@@ -75,10 +77,16 @@ pub enum Origin {
 #[error("not an event of API Gateway, a Function URL or a load balancer: it has no method or no path")]
 struct EventError;
 
-/// The required fields of all four kinds of event.
+impl<'de> Deserialize<'de> for Arrival {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::try_from(Event::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// The required fields of all four kinds of event. Headers and body borrow from its text.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Event {
+struct Event<'a> {
     version: Option<String>,
     #[serde(default)]
     request_context: Context,
@@ -86,17 +94,26 @@ struct Event {
     path: Option<String>,
     raw_path: Option<String>,
     raw_query_string: Option<String>,
-    query_string_parameters: Option<Single>,
-    multi_value_query_string_parameters: Option<Multi>,
-    headers: Option<Single>,
-    multi_value_headers: Option<Multi>,
+    #[serde(borrow)]
+    query_string_parameters: Option<Single<'a>>,
+    #[serde(borrow)]
+    multi_value_query_string_parameters: Option<Multi<'a>>,
+    #[serde(borrow)]
+    headers: Option<Single<'a>>,
+    #[serde(borrow)]
+    multi_value_headers: Option<Multi<'a>>,
     cookies: Option<Vec<String>>,
-    body: Option<String>,
+    #[serde(borrow)]
+    body: Option<Text<'a>>,
     is_base64_encoded: Option<bool>,
 }
 
-type Single = BTreeMap<String, Option<String>>;
-type Multi = BTreeMap<String, Option<Vec<String>>>;
+type Single<'a> = BTreeMap<Text<'a>, Option<Text<'a>>>;
+type Multi<'a> = BTreeMap<Text<'a>, Option<Vec<Text<'a>>>>;
+
+/// A text. `Cow<str>` within another type would not borrow.
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -138,10 +155,10 @@ struct ClientCert {
     subject_dn: Option<String>,
 }
 
-impl TryFrom<Event> for Arrival {
+impl TryFrom<Event<'_>> for Arrival {
     type Error = EventError;
 
-    fn try_from(event: Event) -> Result<Self, EventError> {
+    fn try_from(event: Event<'_>) -> Result<Self, EventError> {
         let arrival = match (&event.request_context.elb, event.version.as_deref()) {
             (Some(_), _) => Self::from_alb(event),
             (None, Some("2.0")) => Self::from_v2(event),
@@ -152,7 +169,7 @@ impl TryFrom<Event> for Arrival {
 }
 
 impl Arrival {
-    fn from_v2(event: Event) -> Option<Self> {
+    fn from_v2(event: Event<'_>) -> Option<Self> {
         let http = event.request_context.http?;
         let is_function_url = event.request_context.domain_name.as_deref().is_some_and(is_function_url);
         let form = if is_function_url { PathForm::Encoded } else { PathForm::Decoded };
@@ -182,7 +199,7 @@ impl Arrival {
         })
     }
 
-    fn from_v1(event: Event) -> Option<Self> {
+    fn from_v1(event: Event<'_>) -> Option<Self> {
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         // HTTP APIs set the payload format version, REST APIs do not.
         let form = if event.version.is_some() { PathForm::Decoded } else { PathForm::Encoded };
@@ -206,7 +223,7 @@ impl Arrival {
         })
     }
 
-    fn from_alb(event: Event) -> Option<Self> {
+    fn from_alb(event: Event<'_>) -> Option<Self> {
         let multi = event.multi_value_headers.is_some();
         let headers = headers(event.headers, event.multi_value_headers);
         let source_ip = forwarded_for(&headers);
@@ -324,17 +341,18 @@ fn is_function_url(domain_name: &str) -> bool {
 }
 
 /// Returns the parameters as a query string. The multi-value map, if present, has every parameter.
-fn query(single: Option<Single>, multi: Option<Multi>, encode: impl Fn(&str) -> String) -> String {
+fn query(single: Option<Single<'_>>, multi: Option<Multi<'_>>, encode: impl Fn(&str) -> String) -> String {
     let pairs: Vec<String> = match multi {
         Some(multi) => multi
             .iter()
             .flat_map(|(name, values)| values.iter().flatten().map(move |value| (name, value)))
-            .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+            .map(|(Text(name), Text(value))| format!("{}={}", encode(name), encode(value)))
             .collect(),
         None => single
             .iter()
             .flatten()
-            .map(|(name, value)| format!("{}={}", encode(name), encode(value.as_deref().unwrap_or_default())))
+            .map(|(Text(name), value)| (name, value.as_ref().map_or("", |Text(value)| value)))
+            .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
             .collect(),
     };
     pairs.join("&")
@@ -342,9 +360,9 @@ fn query(single: Option<Single>, multi: Option<Multi>, encode: impl Fn(&str) -> 
 
 /// Returns every value of the multi-value map, and the headers that only the single-value map has. Illegal headers
 /// cannot come from HTTP and are dropped.
-fn headers(single: Option<Single>, multi: Option<Multi>) -> HeaderMap {
+fn headers(single: Option<Single<'_>>, multi: Option<Multi<'_>>) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let legal = |name: &str, value: &str| {
+    let legal = |Text(name): &Text<'_>, Text(value): &Text<'_>| {
         Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(value.as_bytes()).ok()?))
     };
     for (name, values) in multi.iter().flatten() {
@@ -353,7 +371,7 @@ fn headers(single: Option<Single>, multi: Option<Multi>) -> HeaderMap {
         }
     }
     for (name, value) in single.iter().flatten() {
-        if let Some((name, value)) = value.as_deref().and_then(|value| legal(name, value))
+        if let Some((name, value)) = value.as_ref().and_then(|value| legal(name, value))
             && !headers.contains_key(&name)
         {
             headers.insert(name, value);
@@ -373,10 +391,10 @@ fn forwarded_for(headers: &HeaderMap) -> Option<String> {
     Some(text.parse::<SocketAddr>().map_or_else(|_| text.to_owned(), |address| address.ip().to_string()))
 }
 
-fn bytes(body: Option<String>, is_base64: Option<bool>) -> Result<Vec<u8>, BodyError> {
+fn bytes(body: Option<Text<'_>>, is_base64: Option<bool>) -> Result<Vec<u8>, BodyError> {
     match body {
         None => Ok(Vec::new()),
-        Some(text) if is_base64 == Some(true) => BASE64_STANDARD.decode(text).map_err(|_| BodyError),
-        Some(text) => Ok(text.into_bytes()),
+        Some(Text(text)) if is_base64 == Some(true) => BASE64_STANDARD.decode(&*text).map_err(|_| BodyError),
+        Some(Text(text)) => Ok(text.into_owned().into_bytes()),
     }
 }

@@ -1,6 +1,6 @@
 //! The Lambda runtime of the ingress: configuration, producers, request loop.
 
-use std::{collections::BTreeMap, convert::Infallible, env, pin::Pin, process::ExitCode};
+use std::{collections::BTreeMap, env, pin::Pin, process::ExitCode};
 
 use lambda_http::{
     LambdaEvent,
@@ -8,11 +8,11 @@ use lambda_http::{
 };
 use sluicegate_aws_client::AwsEnvironment;
 use sluicegate_contract::{Contract, EmbeddedContract};
-use sluicegate_runtime::{Invocations, Loops, all, max_concurrency};
+use sluicegate_runtime::{EventText, Invocations, Loops, all, max_concurrency};
 use sluicegate_telemetry::{Emitter, log};
 
 use crate::{
-    Arrival, Config, Ingress, LambdaAnswer, SecretsManager,
+    Config, Ingress, LambdaAnswer, SecretsManager,
     any_producer::{AnyProducer, Producers},
     published_keys::KeyCache,
 };
@@ -43,8 +43,13 @@ pub async fn serve(contract: EmbeddedContract) -> ExitCode {
     let ingress: &'static _ = Box::leak(Box::new(ingress));
     // In a box, because the nested futures of the stages exceed the layout depth of the compiler, and the runtime would
     // copy them.
-    let handle = move |event| {
-        let work = async move { Ok::<_, Infallible>(ingress.handle(event).await) };
+    let handle = move |LambdaEvent { context, .. }: LambdaEvent<()>| {
+        // Not by the runtime, which keeps track of the path to each field.
+        let arrival = serde_json::from_slice(&EventText::take());
+        let work = async move {
+            let arrival = arrival.inspect_err(|error| tracing::error!(%error, "the event cannot be read"))?;
+            Ok(ingress.handle(LambdaEvent::new(arrival, context)).await)
+        };
         let work: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(work);
         log::flushed(work)
     };
@@ -59,12 +64,12 @@ pub async fn serve(contract: EmbeddedContract) -> ExitCode {
 
 /// Runs the loops of the function. Each is a task, because the future of the main thread is woken through a system
 /// call.
-async fn run<F>(handle: impl Fn(LambdaEvent<Arrival>) -> F + Clone + Send + 'static) -> Result<(), Error>
+async fn run<F>(handle: impl Fn(LambdaEvent<()>) -> F + Clone + Send + 'static) -> Result<(), Error>
 where
-    F: Future<Output = Result<LambdaAnswer, Infallible>> + Send + 'static,
+    F: Future<Output = Result<LambdaAnswer, Error>> + Send + 'static,
 {
     let invocations = Invocations::default();
-    let loops = Loops::new(Runtime::new(service_fn(handle)).layer(invocations))?;
+    let loops = Loops::new(Runtime::new(service_fn(handle)).layer(EventText).layer(invocations))?;
     let tasks = (0..max_concurrency(variable)).map(|_| {
         let task = tokio::spawn(loops.serve());
         async { task.await? }

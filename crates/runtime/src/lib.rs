@@ -1,11 +1,14 @@
 //! How Lambda runs a function: its loops of the Runtime API, how many invocations it has at a time, and its end.
 //!
 //! [`max_concurrency`] is 1 on Lambda, and more on Lambda Managed Instances, where a process has several invocations at
-//! a time. [`Loops`] are the loops of a function that has them, and [`Invocations`] ends it at SIGTERM.
+//! a time. [`Loops`] are the loops of a function that has them, and [`Invocations`] ends it at SIGTERM. [`EventText`]
+//! gives a function the text of its events.
 
+mod event_text;
 mod invocations;
 mod loops;
 
+pub use event_text::{EventText, WithoutText};
 pub use invocations::{Counted, CountedCall, Invocations};
 pub use loops::{Loops, all};
 

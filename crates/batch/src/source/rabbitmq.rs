@@ -50,7 +50,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use serde_json::value::RawValue;
 use sluicegate_envelope::{Envelope, fresh_id};
 use sluicegate_queue::queue_names::{RetryDelays, dead_letter_queue, retry_queue};
 use sluicegate_queue::rabbitmq::{BasicProperties, Broker, Publication, header as queue_header};
@@ -135,7 +134,7 @@ pub(crate) struct Unsettled {
 /// Reads the batch in `event`; `None` if the event is not one of RabbitMQ.
 pub(crate) fn read<'a, P: Publish>(
     source: Option<&'a RabbitmqSource<P>>,
-    event: &RawValue,
+    event: &str,
     deadlines: Deadlines,
 ) -> Option<Result<Batch<'a, P>, ReadError>> {
     let vhost = source.and_then(|source| source.vhost.as_deref());

@@ -34,7 +34,6 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
 use futures_util::{StreamExt, stream};
-use serde_json::value::RawValue;
 use sluicegate_envelope::Envelope;
 use sluicegate_queue::SendError;
 use sluicegate_queue::sqs::{SdkConfig, error_text};
@@ -109,7 +108,7 @@ impl SqsSource {
     }
 
     /// Reads the batch in `event`.
-    pub(crate) fn read<'a>(&'a self, event: &'a RawValue, deadlines: Deadlines) -> Result<Batch<'a>, ReadError> {
+    pub(crate) fn read<'a>(&'a self, event: &'a str, deadlines: Deadlines) -> Result<Batch<'a>, ReadError> {
         Ok(Batch { source: self, records: event::records(event)?, deadlines })
     }
 

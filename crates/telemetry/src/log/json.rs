@@ -129,10 +129,30 @@ impl Write for Escaped<'_, '_> {
     }
 }
 
+/// Returns whether a JSON string has to escape a byte: a control character, a quote or a backslash.
+fn is_escaped(byte: u8) -> bool {
+    byte < b' ' || byte == b'"' || byte == b'\\'
+}
+
+/// Returns whether one of eight bytes [`is_escaped`], in a quarter of the instructions.
+///
+/// <https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord>
+fn has_escaped(word: [u8; 8]) -> bool {
+    let each = |byte: u8| u64::from_ne_bytes([byte; 8]);
+    let word = u64::from_ne_bytes(word);
+    let has_less = |word: u64, than: u8| word.wrapping_sub(each(than)) & !word & each(0x80) != 0;
+    has_less(word, b' ') || has_less(word ^ each(b'"'), 1) || has_less(word ^ each(b'\\'), 1)
+}
+
 /// Writes the content of a JSON string.
 fn write_escaped(out: &mut Writer<'_>, text: &str) -> fmt::Result {
+    // Most texts have nothing to escape.
+    let (words, end) = text.as_bytes().as_chunks();
+    if !words.iter().any(|word| has_escaped(*word)) && !end.iter().copied().any(is_escaped) {
+        return out.write_str(text);
+    }
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+    while let Some(at) = rest.bytes().position(is_escaped) {
         let (before, from) = rest.split_at(at);
         // What is escaped is ASCII.
         let (special, after) = from.split_at(1);

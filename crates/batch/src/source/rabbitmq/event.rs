@@ -94,8 +94,8 @@ pub(crate) enum EventError {
 }
 
 /// Reads the batch; `None` if the event is not from RabbitMQ. `vhost` is the expected virtual host, if known.
-pub(super) fn messages(event: &RawValue, vhost: Option<&str>) -> Option<Result<Vec<EventMessage>, EventError>> {
-    let event: Event<'_> = serde_json::from_str(event.get()).ok()?;
+pub(super) fn messages(event: &str, vhost: Option<&str>) -> Option<Result<Vec<EventMessage>, EventError>> {
+    let event: Event<'_> = serde_json::from_str(event).ok()?;
     if event.messages_by_queue.is_none() && string(event.event_source).as_deref() != Some("aws:rmq") {
         return None;
     }

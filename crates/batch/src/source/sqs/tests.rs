@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use lambda_runtime::{Context, LambdaEvent};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sluicegate_envelope::Envelope;
 use tokio::io::{AsyncWriteExt, BufReader};
@@ -154,11 +155,23 @@ async fn every_shape_of_event_is_read_and_answered_exactly() {
 fn a_messages_age_counts_from_the_time_sqs_recorded() {
     let sent = |name: &str| -> Vec<_> {
         let (_, text) = FIXTURES.iter().find(|(known, _)| *known == name).unwrap();
-        let event = RawValue::from_string((*text).to_owned()).unwrap();
-        event::records(&event).unwrap().iter().map(|record| record.sent_unix_ms).collect()
+        event::records(text).unwrap().iter().map(|record| record.sent_unix_ms).collect()
     };
     assert_eq!(sent("standard"), [Some(1_545_082_649_183), Some(1_545_082_650_636)]);
     assert_eq!(sent("null-lists"), [None]);
+}
+
+#[test]
+fn a_field_of_another_type_is_absent_and_the_others_are_read() {
+    let text = r#"{"Records": [
+        {"messageId": "m-1", "body": "\ud800", "attributes": {"ApproximateReceiveCount": "2"}},
+        {"messageId": "m-2", "body": "\"x\"", "attributes": {"ApproximateReceiveCount": 3, "MessageGroupId": 4}},
+        {"messageId": "m-3", "body": 7, "attributes": []}
+    ]}"#;
+    let records = event::records(text).unwrap();
+    let read: Vec<_> = records.iter().map(|record| (record.body.as_deref(), record.receive_count)).collect();
+    assert_eq!(read, [(None, 2), (Some("\"x\""), 3), (None, 1)]);
+    assert!(records.iter().all(|record| record.group.is_none()));
 }
 
 #[tokio::test]

@@ -77,3 +77,16 @@ fn lines_have_the_members_of_tracing_subscribers_format() {
         assert_eq!(ours, theirs);
     }
 }
+
+#[test]
+fn eight_bytes_at_a_time_are_checked_as_each_of_them() {
+    for around in [b'a', b' ', 0x7f, 0x80, 0xff] {
+        for byte in 0..=u8::MAX {
+            for at in 0..8 {
+                let mut word = [around; 8];
+                word[at] = byte;
+                assert_eq!(has_escaped(word), is_escaped(byte), "{word:?}");
+            }
+        }
+    }
+}

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn read(event: &str) -> Option<Result<Vec<Received>, EventError>> {
-    received(&RawValue::from_string(event.to_owned()).unwrap(), None)
+    received(event, None)
 }
 
 fn fixture(name: &str) -> Vec<Received> {
@@ -43,7 +43,7 @@ fn the_queue_ends_where_the_expected_virtual_host_begins() {
         ("orders::eu::prod", Some("test"), "orders::eu", "prod"),
     ] {
         let event = json!({ "eventSource": "aws:rmq", "rmqMessagesByQueue": { key: [{ "data": "" }] } });
-        let event = RawValue::from_string(event.to_string()).unwrap();
+        let event = event.to_string();
         let received = received(&event, vhost).unwrap().unwrap();
         let found = &received[0].message.queue;
         assert_eq!((found.name.as_str(), found.vhost.as_deref()), (queue, Some(read)), "{key} {vhost:?}");
