@@ -184,9 +184,10 @@ fn step(step: &Value, handled_ms: Option<f64>) -> Markup {
         li {
             (time(text("at").unwrap_or_default())) " " (state(text("step").unwrap_or_default()))
             span.detail {
-                @for name in ["from", "queue", "function", "code", "reason", "by"] {
+                @for name in ["from", "queue", "function", "code", "reason"] {
                     @if let Some(value) = text(name) { span { (name) " " b { (value) } } " " }
                 }
+                @if let Some(id) = text("by") { "by " a href={ "/messages/" (segment(id)) } { code { (id) } } }
                 @if let Some(count) = step["receive_count"].as_u64() { span { "receive " b { (count) } } " " }
                 @if let Some(handled_ms) = handled_ms { span { "handler " b { (handled_ms) " ms" } } }
                 @if let Some(delay) = step["visible_in_s"].as_u64() { span { "in " b { (delay) " s" } } }
