@@ -6,6 +6,7 @@ mod cloud_events;
 mod commands;
 mod console;
 mod console_actions;
+mod console_rabbitmq;
 mod copies;
 mod kills;
 mod large_payloads;

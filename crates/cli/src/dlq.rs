@@ -3,7 +3,6 @@
 //! Exit codes: 0 done, 1 not all messages could be processed, 2 invalid command line, 130 interrupted by Ctrl-C.
 
 mod edit;
-mod filter;
 mod list;
 mod purge;
 mod redrive;

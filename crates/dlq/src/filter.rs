@@ -9,8 +9,9 @@ mod pattern;
 mod tests;
 mod time_bound;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Display, str::FromStr};
 
+use serde::{Deserialize, Deserializer, de::Error as _};
 use sluicegate_envelope::Envelope;
 
 pub use self::{
@@ -25,25 +26,62 @@ use crate::DeadLetter;
 #[error("{0}")]
 pub struct FilterError(String);
 
+/// The heading of the options in the help of a command.
+#[cfg(feature = "clap")]
+const HEADING: &str = "Which messages (all given conditions must hold)";
+
 /// Conditions on a message, all of which must hold. Without conditions, every message matches.
-#[derive(Clone, Debug, Default)]
+///
+/// With the feature `clap` they are the options of a command. As JSON they are an object: texts as on the command line,
+/// under the names of the fields, `where` and `match`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::Args))]
+#[serde(default, deny_unknown_fields)]
 pub struct Filter {
-    /// The message's id, or the broker's, is one of these.
+    /// Only the message with this id, its own or the broker's; may be repeated
+    #[cfg_attr(feature = "clap", arg(long = "id", value_name = "ID", help_heading = HEADING))]
     pub ids: Vec<String>,
-    /// The type is one of these. A message without an envelope has no type.
+    /// Only messages of this type; * matches any text, ? one character; repeat it for more types
+    #[cfg_attr(feature = "clap", arg(long = "type", value_name = "TYPE", help_heading = HEADING))]
+    #[serde(deserialize_with = "several")]
     pub types: Vec<Glob>,
-    /// The code is one of these. A message without a code has none.
+    /// Only messages with this code of the rejection; * and ? as in --type; repeat it for more codes
+    #[cfg_attr(feature = "clap", arg(long = "code", value_name = "CODE", help_heading = HEADING))]
+    #[serde(deserialize_with = "several")]
     pub codes: Vec<Glob>,
-    /// The reason contains this pattern.
+    /// Only messages whose reason contains this
+    #[cfg_attr(feature = "clap", arg(long, value_name = "REGEX", help_heading = HEADING))]
+    #[serde(deserialize_with = "one")]
     pub reason: Option<Pattern>,
-    /// The message was dead-lettered ([`DeadLetter::occurred_at`]) at this time or later.
+    /// Only messages dead-lettered at this time or later: 2026-11-21T08:00:00Z, or a time ago: 90s, 30m, 2h, 7d. If the
+    /// broker does not record it, as SQS for a message that it moved itself, the time at which the message was created
+    /// counts
+    #[cfg_attr(feature = "clap", arg(long, value_name = "TIME", help_heading = HEADING))]
+    #[serde(deserialize_with = "one")]
     pub since: Option<TimeBound>,
-    /// The message was dead-lettered before this time.
+    /// Only messages dead-lettered before this time; as --since
+    #[cfg_attr(feature = "clap", arg(long, value_name = "TIME", help_heading = HEADING))]
+    #[serde(deserialize_with = "one")]
     pub until: Option<TimeBound>,
-    /// Every condition on the payload and the attributes holds.
+    /// Only messages with this in their payload, or this attribute: /json/pointer=VALUE, /json/pointer~REGEX,
+    /// name=VALUE, name~REGEX; may be repeated
+    #[cfg_attr(feature = "clap", arg(long = "where", value_name = "CONDITION", help_heading = HEADING))]
+    #[serde(rename = "where", deserialize_with = "several")]
     pub conditions: Vec<Condition>,
-    /// The stored body, or the payload, contains this pattern.
+    /// Only messages whose stored body, or payload, contains this
+    #[cfg_attr(feature = "clap", arg(long = "match", value_name = "REGEX", help_heading = HEADING))]
+    #[serde(rename = "match", deserialize_with = "one")]
     pub body: Option<Pattern>,
+}
+
+/// Reads texts.
+fn several<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(texts: D) -> Result<Vec<T>, D::Error> {
+    Vec::<String>::deserialize(texts)?.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
+}
+
+/// Reads a text, which may be null.
+fn one<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(text: D) -> Result<Option<T>, D::Error> {
+    Option::<String>::deserialize(text)?.map(|text| text.parse().map_err(D::Error::custom)).transpose()
 }
 
 impl Filter {

@@ -14,9 +14,9 @@ use crate::journal::MessageStep;
 const OPEN_MAX: usize = 10_000;
 /// Largest number of latencies of one interval: some more than the local stack processes in a second.
 const LATENCIES_MAX: usize = 10_000;
-/// Largest number of reasons of a queue; further ones are counted as [`OTHER`].
-const REASONS_MAX: usize = 50;
-/// The reason that stands for all others.
+/// Largest number of causes of a queue; further ones are counted as [`OTHER`].
+const CAUSES_MAX: usize = 50;
+/// The reason that stands for all other causes.
 const OTHER: &str = "other reasons";
 
 /// The figures of all queues. Clones share them.
@@ -36,7 +36,7 @@ struct OpenMessage {
     queue: Arc<str>,
     since: Instant,
     /// Why it was dead-lettered.
-    reason: Option<Arc<str>>,
+    cause: Option<Arc<Cause>>,
 }
 
 #[derive(Default)]
@@ -45,7 +45,16 @@ struct QueueActivity {
     latencies_ms: Vec<u32>,
     /// The messages in the order of their arrival, with those that have left meanwhile.
     arrivals: VecDeque<(Instant, String)>,
-    reasons: BTreeMap<Arc<str>, u64>,
+    causes: BTreeMap<Arc<Cause>, u64>,
+}
+
+/// Why a message was dead-lettered.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Cause {
+    /// The code of the rejection, if it has one.
+    pub(crate) code: Option<String>,
+    /// The reason.
+    pub(crate) reason: String,
 }
 
 /// The figures of a queue in one interval.
@@ -69,14 +78,18 @@ impl Activity {
     /// Follows a step of a message.
     pub(crate) fn record(&self, id: &str, step: &MessageStep, now: Instant) {
         match step {
-            MessageStep::Accepted { queue } | MessageStep::Redriven { queue } => {
+            MessageStep::Accepted { queue } | MessageStep::Redriven { queue, .. } => {
                 self.state().arrive(id, queue, None, now)
             }
-            MessageStep::DeadLettered { queue, reason } => self.state().arrive(id, queue, Some(reason), now),
+            MessageStep::DeadLettered { queue, reason, code } => {
+                let cause = Cause { code: code.clone(), reason: reason.clone() };
+                self.state().arrive(id, queue, Some(cause), now);
+            }
             MessageStep::Done => self.state().done(id, now),
             MessageStep::FilteredOut { .. }
             | MessageStep::Dropped { .. }
             | MessageStep::Expired { .. }
+            | MessageStep::Replaced { .. }
             | MessageStep::Purged { .. } => drop(self.state().leave(id)),
             MessageStep::Repeated
             | MessageStep::Refused { .. }
@@ -106,11 +119,11 @@ impl Activity {
         interval
     }
 
-    /// Returns the reasons of the dead letters on a queue with their numbers.
-    pub(crate) fn reasons(&self, queue: &str) -> BTreeMap<String, u64> {
+    /// Returns the causes of the dead letters on a queue with their numbers.
+    pub(crate) fn causes(&self, queue: &str) -> Vec<(Arc<Cause>, u64)> {
         let state = self.state();
-        let reasons = state.queues.get(queue).map(|activity| &activity.reasons);
-        reasons.into_iter().flatten().map(|(reason, count)| (reason.to_string(), *count)).collect()
+        let causes = state.queues.get(queue).map(|activity| &activity.causes);
+        causes.into_iter().flatten().map(|(cause, count)| (Arc::clone(cause), *count)).collect()
     }
 
     /// Forgets the messages of a queue that was found empty, unless one arrived after `counted`: no step reports that a
@@ -127,7 +140,7 @@ impl Activity {
                 open.remove(&id);
             }
         }
-        activity.reasons.clear();
+        activity.causes.clear();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -137,10 +150,10 @@ impl Activity {
 
 impl State {
     /// Puts a message on a queue, or on several with their names separated by a comma, of which the first is taken.
-    fn arrive(&mut self, id: &str, queues: &str, reason: Option<&str>, now: Instant) {
+    fn arrive(&mut self, id: &str, queues: &str, cause: Option<Cause>, now: Instant) {
         let left = self.leave(id);
         let queue = queues.split(", ").next().unwrap_or(queues);
-        if let Some(from) = left.filter(|_| reason.is_some()).and_then(|left| self.queues.get_mut(&left.queue)) {
+        if let Some(from) = left.filter(|_| cause.is_some()).and_then(|left| self.queues.get_mut(&left.queue)) {
             from.interval.dead_lettered += 1;
         }
         if !self.queues.contains_key(queue) {
@@ -153,9 +166,9 @@ impl State {
         if self.open.len() >= OPEN_MAX {
             return;
         }
-        let reason = reason.map(|reason| activity.reason(reason));
+        let cause = cause.map(|cause| activity.count(cause));
         activity.arrivals.push_back((now, id.to_owned()));
-        self.open.insert(id.to_owned(), OpenMessage { queue: name, since: now, reason });
+        self.open.insert(id.to_owned(), OpenMessage { queue: name, since: now, cause });
     }
 
     fn done(&mut self, id: &str, now: Instant) {
@@ -170,13 +183,13 @@ impl State {
 
     fn leave(&mut self, id: &str) -> Option<OpenMessage> {
         let message = self.open.remove(id)?;
-        if let Some(reason) = &message.reason
+        if let Some(cause) = &message.cause
             && let Some(activity) = self.queues.get_mut(&message.queue)
-            && let Some(count) = activity.reasons.get_mut(reason)
+            && let Some(count) = activity.causes.get_mut(cause)
         {
             *count -= 1;
             if *count == 0 {
-                activity.reasons.remove(reason);
+                activity.causes.remove(cause);
             }
         }
         Some(message)
@@ -184,14 +197,14 @@ impl State {
 }
 
 impl QueueActivity {
-    /// Counts a reason and returns it, or [`OTHER`] for one too many.
-    fn reason(&mut self, reason: &str) -> Arc<str> {
-        let is_full = self.reasons.len() >= REASONS_MAX && !self.reasons.contains_key(reason);
-        let reason = if is_full { OTHER } else { reason };
-        let known = self.reasons.get_key_value(reason).map(|(known, _)| Arc::clone(known));
-        let reason = known.unwrap_or_else(|| reason.into());
-        *self.reasons.entry(Arc::clone(&reason)).or_default() += 1;
-        reason
+    /// Counts a cause and returns it, or [`OTHER`] for one too many.
+    fn count(&mut self, cause: Cause) -> Arc<Cause> {
+        let is_full = self.causes.len() >= CAUSES_MAX && !self.causes.contains_key(&cause);
+        let cause = if is_full { Cause { code: None, reason: OTHER.to_owned() } } else { cause };
+        let known = self.causes.get_key_value(&cause).map(|(known, _)| Arc::clone(known));
+        let cause = known.unwrap_or_else(|| cause.into());
+        *self.causes.entry(Arc::clone(&cause)).or_default() += 1;
+        cause
     }
 }
 
@@ -212,7 +225,13 @@ mod tests {
     }
 
     fn dead(reason: &str) -> MessageStep {
-        MessageStep::DeadLettered { queue: "q-dlq".to_owned(), reason: reason.to_owned() }
+        MessageStep::DeadLettered { queue: "q-dlq".to_owned(), reason: reason.to_owned(), code: None }
+    }
+
+    /// The code, the reason and the number of each cause.
+    fn causes(activity: &Activity) -> Vec<(Option<String>, String, u64)> {
+        let causes = activity.causes("q-dlq").into_iter();
+        causes.map(|(cause, count)| (cause.code.clone(), cause.reason.clone(), count)).collect()
     }
 
     #[test]
@@ -243,34 +262,38 @@ mod tests {
     }
 
     #[test]
-    fn dead_letters_are_counted_by_reason_until_they_leave() {
+    fn dead_letters_are_counted_by_code_and_reason_until_they_leave() {
         let (activity, now) = (Activity::default(), Instant::now());
         for (id, reason) in [("a", "invalid"), ("b", "invalid"), ("c", "late"), ("d", "late")] {
             activity.record(id, &accepted("q"), now);
             activity.record(id, &dead(reason), now);
         }
         assert_eq!(activity.take("q", now).dead_lettered, 4);
-        activity.record("a", &MessageStep::Redriven { queue: "q".to_owned() }, now);
+        activity.record("a", &MessageStep::Redriven { queue: "q".to_owned(), from: None }, now);
         // `sluicegate dlq` stores a copy on the source queue.
         activity.record("c", &accepted("q"), now);
         activity.record("d", &MessageStep::Purged { queue: "q-dlq".to_owned() }, now);
-        assert_eq!(activity.reasons("q-dlq"), BTreeMap::from([("invalid".to_owned(), 1)]));
+        assert_eq!(causes(&activity), [(None, "invalid".to_owned(), 1)]);
+        let (queue, reason, code) = ("q-dlq".to_owned(), "invalid".to_owned(), Some("order_invalid".to_owned()));
+        activity.record("e", &MessageStep::DeadLettered { queue, reason, code: code.clone() }, now);
+        assert_eq!(causes(&activity)[1], (code, "invalid".to_owned(), 1), "another code is another cause");
         activity.found_empty("q-dlq", now - MINUTE);
-        assert_eq!(activity.reasons("q-dlq").len(), 1, "counted before the arrival");
+        assert_eq!(causes(&activity).len(), 2, "counted before the arrival");
         activity.found_empty("q-dlq", now + MINUTE);
-        assert_eq!(activity.reasons("q-dlq"), BTreeMap::new());
+        assert_eq!(causes(&activity), []);
         assert_eq!(activity.take("q-dlq", now).oldest, None);
         assert_eq!(activity.take("q", now).oldest, Some(Duration::ZERO));
     }
 
     #[test]
-    fn messages_and_reasons_are_bounded() {
+    fn messages_and_causes_are_bounded() {
         let (activity, now) = (Activity::default(), Instant::now());
         for id in 0..=OPEN_MAX {
             activity.record(&id.to_string(), &dead(&format!("reason {id}")), now);
         }
-        let reasons = activity.reasons("q-dlq");
-        assert_eq!((reasons.len(), reasons[OTHER]), (REASONS_MAX + 1, (OPEN_MAX - REASONS_MAX) as u64));
+        let causes = causes(&activity);
+        let others = causes.iter().find(|(_, reason, _)| reason == OTHER).map(|(_, _, count)| *count);
+        assert_eq!((causes.len(), others), (CAUSES_MAX + 1, Some((OPEN_MAX - CAUSES_MAX) as u64)));
         assert_eq!(activity.take("q-dlq", now).accepted as usize, OPEN_MAX + 1);
         assert_eq!(activity.state().open.len(), OPEN_MAX);
     }

@@ -8,8 +8,8 @@ use std::cell::RefCell;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sluicegate_dlq::{
-    CancellationToken, DeadLetter, DeadLetterQueue, Edit, Error, Filter, Glob, Pattern, Redrive, RunReport, RunStep,
-    check_edited, edited, find, redrive,
+    CancellationToken, DeadLetter, DeadLetterQueue, Edit, Error, Filter, Redrive, RunReport, RunStep, check_edited,
+    edited, find, redrive,
     sqs::{SqsDeadLetterQueue, VISIBILITY_DEFAULT},
 };
 use sluicegate_queue::sqs::{SdkConfig, sdk_config};
@@ -31,17 +31,12 @@ pub(crate) enum Order {
     Edit(String, Correction),
 }
 
-/// Selects messages. Without conditions, every message is selected.
+/// Messages, and where they are sent.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Selection {
     #[serde(default)]
-    ids: Vec<String>,
-    /// Types, with `*` for any text.
-    #[serde(default)]
-    types: Vec<String>,
-    /// A regular expression that the reason contains.
-    reason: Option<String>,
+    filter: Filter,
     /// The destination; the source queue of each message if absent.
     to: Option<String>,
     /// The largest number of messages.
@@ -142,6 +137,7 @@ async fn show<S: DeadLetterQueue>(queue: &S, id: &str) -> Result<Value, DeadLett
     let mut shown = json!({
         "id": letter.id,
         "type": letter.event_type,
+        "code": letter.code,
         "reason": letter.reason,
         "source_queue": letter.source_queue,
         "receive_count": letter.receive_count,
@@ -160,9 +156,8 @@ async fn show<S: DeadLetterQueue>(queue: &S, id: &str) -> Result<Value, DeadLett
 }
 
 async fn redriven<S: DeadLetterQueue>(queue: &S, selection: &Selection) -> Result<Value, DeadLetterError> {
-    let filter = filter(selection)?;
     let order = Redrive {
-        filter: &filter,
+        filter: &selection.filter,
         to: selection.to.as_deref(),
         rate: None,
         limit: selection.limit,
@@ -213,7 +208,8 @@ async fn corrected<S: DeadLetterQueue>(queue: &S, id: &str, correction: &Correct
     }
     check_edited(&letter, &body).map_err(|error| invalid(error.to_string()))?;
     queue.redrive(&letter, correction.to.as_deref(), Some(&body)).await?;
-    Ok(json!({ "id": letter.id, "redriven": true }))
+    let id = letter.id.clone();
+    Ok(json!({ "id": letter.with_body(body).id, "dead_letter": id, "redriven": true }))
 }
 
 /// Takes messages until the one with this id, which stays in flight.
@@ -221,18 +217,6 @@ async fn found<S: DeadLetterQueue>(queue: &S, id: &str) -> Result<DeadLetter, De
     find(queue, id, &CancellationToken::new()).await.map_err(|report| match report.broke {
         Some(error) => error.into(),
         None => DeadLetterError::Unknown { id: id.to_owned(), seen: report.seen },
-    })
-}
-
-fn filter(selection: &Selection) -> Result<Filter, DeadLetterError> {
-    let invalid = |error: sluicegate_dlq::FilterError| DeadLetterError::Invalid(error.to_string());
-    let types: Result<Vec<Glob>, _> = selection.types.iter().map(|text| text.parse()).collect();
-    let reason: Option<Result<Pattern, _>> = selection.reason.as_ref().map(|text| text.parse());
-    Ok(Filter {
-        ids: selection.ids.clone(),
-        types: types.map_err(invalid)?,
-        reason: reason.transpose().map_err(invalid)?,
-        ..Filter::default()
     })
 }
 

@@ -25,7 +25,7 @@ use std::{
 use http::StatusCode;
 use serde::Deserialize;
 use sluicegate_lambda_emulator::MappingEvent;
-use sluicegate_queue::dead_letter::REASON;
+use sluicegate_queue::dead_letter::{CODE, REASON, REDRIVES};
 use sqs_emulator::QueueEvent;
 use time::OffsetDateTime;
 
@@ -56,6 +56,10 @@ struct Inner {
 pub(crate) struct Message {
     /// Its row in a list.
     pub row: Row,
+    /// The index of a refused item in its batch.
+    pub item: Option<usize>,
+    /// The id of the dead letter that it was before its correction, if that had another id.
+    pub corrects: Option<String>,
     /// Its steps, oldest first.
     pub steps: Vec<(OffsetDateTime, MessageStep)>,
     /// What is kept of it.
@@ -84,7 +88,10 @@ impl Journal {
                 if self.inner.dead_letter_queues.contains(&**queue) {
                     let reason =
                         attributes.get(REASON).map_or("sent there without a reason", String::as_str).to_owned();
-                    self.record(&id, MessageStep::DeadLettered { queue: queue.to_string(), reason });
+                    let code = attributes.get(CODE).cloned();
+                    self.record(&id, MessageStep::DeadLettered { queue: queue.to_string(), reason, code });
+                } else if attributes.contains_key(REDRIVES) {
+                    self.redriven(&id, queue.to_string(), body);
                 } else {
                     self.record(&id, MessageStep::Accepted { queue: queue.to_string() });
                     self.sent(&id, body);
@@ -99,11 +106,12 @@ impl Journal {
                 let reason = format!("receives exhausted ({receive_count})");
                 self.record(
                     &self.identify(body, message_id),
-                    MessageStep::DeadLettered { queue: target.to_string(), reason },
+                    MessageStep::DeadLettered { queue: target.to_string(), reason, code: None },
                 );
             }
-            QueueEvent::Moved { message_id, body, target, .. } => {
-                self.record(&self.identify(body, message_id), MessageStep::Redriven { queue: target.to_string() });
+            QueueEvent::Moved { queue, message_id, body, target, .. } => {
+                let step = MessageStep::Redriven { queue: target.to_string(), from: Some(queue.to_string()) };
+                self.record(&self.identify(body, message_id), step);
             }
             QueueEvent::Expired { queue, message_id, body, .. } => {
                 self.record(&self.identify(body, message_id), MessageStep::Expired { queue: queue.to_string() });
@@ -120,10 +128,11 @@ impl Journal {
     pub(crate) fn mapping_event(&self, event: &MappingEvent) {
         let message = event.message();
         let id = self.identify(&message.body, &message.message_id);
-        let (queue, function) = (message.queue.to_string(), message.function.to_string());
+        let (queue, function) = (|| message.queue.to_string(), || message.function.to_string());
         match event {
             MappingEvent::Delivered(_) => {
-                self.record(&id, MessageStep::Delivered { queue, function, receive_count: message.receive_count });
+                let (queue, function, receive_count) = (queue(), function(), message.receive_count);
+                self.record(&id, MessageStep::Delivered { queue, function, receive_count });
                 self.keep_if_unknown(&id, &message.body);
             }
             MappingEvent::Done(_) => {
@@ -138,12 +147,14 @@ impl Journal {
                 self.record_unless(&id, MessageStep::Done, settles_otherwise);
             }
             MappingEvent::Returned { .. } => {
-                let step = MessageStep::Returned { reason: format!("{function} listed it as failed") };
+                let step = MessageStep::Returned { reason: format!("{} listed it as failed", message.function) };
                 self.record_unless(&id, step, |last| matches!(last, MessageStep::Retrying { .. }));
             }
-            MappingEvent::FilteredOut(_) => self.record(&id, MessageStep::FilteredOut { queue, function }),
+            MappingEvent::FilteredOut(_) => {
+                self.record(&id, MessageStep::FilteredOut { queue: queue(), function: function() })
+            }
             MappingEvent::Dropped { reason, .. } => {
-                self.record(&id, MessageStep::Dropped { queue, reason: reason.clone() })
+                self.record(&id, MessageStep::Dropped { queue: queue(), reason: reason.clone() })
             }
             MappingEvent::BatchFailed { reason, .. } => {
                 self.record(&id, MessageStep::Returned { reason: reason.clone() })
@@ -172,7 +183,8 @@ impl Journal {
         }
     }
 
-    /// Records a request and its answer: with its messages after a 202, by the id of the request after a refusal.
+    /// Records a request and its answer: with its messages after a 202, by the id of the request after a refusal. A
+    /// refused item of a batch has the id of the request with its index.
     pub(crate) fn exchanged(&self, exchange: &HttpExchange<'_>) {
         #[derive(Deserialize)]
         struct Answer {
@@ -185,6 +197,7 @@ impl Journal {
         struct Item {
             status: u16,
             id: Option<String>,
+            code: Option<String>,
         }
         let status = exchange.status;
         if status != StatusCode::ACCEPTED && !status.is_client_error() && !status.is_server_error() {
@@ -195,9 +208,20 @@ impl Journal {
         let exchange = Arc::new(Exchange::of(exchange));
         let mut state = self.state();
         if status == StatusCode::ACCEPTED {
-            let accepted = items.into_iter().filter(|item| item.status == StatusCode::ACCEPTED);
-            for id in id.into_iter().chain(accepted.filter_map(|item| item.id)) {
+            if let Some(id) = id {
                 state.keep_exchange(&id, &exchange);
+            }
+            for (index, Item { status, id, code }) in items.into_iter().enumerate() {
+                match id.filter(|_| status == StatusCode::ACCEPTED) {
+                    Some(id) => state.keep_exchange(&id, &exchange),
+                    None => {
+                        let id = format!("{}.{index}", exchange.request_id);
+                        let log = state.entry(&id);
+                        log.item = Some(index);
+                        log.push(MessageStep::Refused { status, code });
+                        state.keep_exchange(&id, &exchange);
+                    }
+                }
             }
         } else {
             let log = state.entry(&exchange.request_id);
@@ -211,7 +235,21 @@ impl Journal {
         let state = self.state();
         let log = state.get(id)?;
         let (_, _, version) = state.counts();
-        Some(Message { row: Row::of(log), steps: log.steps.clone(), content: log.content.clone(), version })
+        Some(Message {
+            row: Row::of(log),
+            item: log.item,
+            corrects: log.corrects.as_deref().map(str::to_owned),
+            steps: log.steps.clone(),
+            content: log.content.clone(),
+            version,
+        })
+    }
+
+    /// Notes that the message `id` was redriven in the place of a dead letter, whose id the correction changed.
+    pub(crate) fn corrected(&self, dead_letter: &str, id: &str) {
+        // RabbitMQ's report of the message may come later.
+        self.state().entry(id).corrects = Some(dead_letter.into());
+        self.record(dead_letter, MessageStep::Replaced { by: id.to_owned() });
     }
 
     /// Returns the text of an envelope that is in a bucket and to which the message on the queue points.
@@ -227,6 +265,15 @@ impl Journal {
         let log = state.entry(id);
         log.unanswered = true;
         self.describe(log, body);
+    }
+
+    /// Records a send of `sluicegate dlq`, or of the console, and keeps the message, which may be corrected.
+    fn redriven(&self, id: &str, queue: String, body: &Arc<str>) {
+        let from = self.state().get(id).and_then(logs::MessageLog::dead_letter_queue).map(str::to_owned);
+        self.record(id, MessageStep::Redriven { queue, from });
+        let mut state = self.state();
+        state.keep_envelope(id, body);
+        self.describe(state.entry(id), body);
     }
 
     /// Keeps a message that was received and whose send was not seen.

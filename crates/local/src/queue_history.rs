@@ -110,7 +110,10 @@ impl QueueHistory {
             let Some(name) = queue["name"].as_str().map(str::to_owned) else { continue };
             queue["oldest_s"] = rings.get(&name).and_then(|ring| oldest_s(ring.back()?)).into();
             if queue["dead_letters"] == true {
-                queue["reasons"] = json!(self.activity.reasons(&name));
+                let causes = self.activity.causes(&name).into_iter();
+                queue["reasons"] = causes
+                    .map(|(cause, count)| json!({ "code": cause.code, "reason": cause.reason, "count": count }))
+                    .collect();
             }
         }
         queues

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use sluicegate_envelope::Envelope;
 use tokio::task::block_in_place;
 
-use crate::support::{own_workspace::OwnWorkspace, service::Service};
+use crate::support::{own_workspace::OwnWorkspace, service::Service, stack::Stack};
 use crate::webhook_peers::Program;
 
 const CONTRACT: &str = "
@@ -125,7 +125,33 @@ async fn the_sdks_send_events_in_every_mode_and_read_the_messages() {
             sqs.delete(&queue, message).await;
         }
     }
+    the_console_lists_a_refused_item(&stack, &url).await;
     stack.stop().await;
+}
+
+/// Sends a batch of which one item is not an event, and reads that item at the admin port.
+async fn the_console_lists_a_refused_item(stack: &Stack, url: &str) {
+    let event = json!({ "specversion": "1.0", "id": "stored", "source": "/test", "type": "test.batch" });
+    let request = stack.http.post(url).header("content-type", "application/cloudevents-batch+json");
+    let answer = request.body(json!([event, { "id": "refused" }]).to_string()).send().await.expect("answered");
+    assert_eq!(answer.status(), 202);
+    let item = answer.json::<Value>().await.expect("JSON")["items"][1].take();
+    let read = async |path: &str| -> Value {
+        let answer = stack.http.get(format!("{}{path}", stack.admin)).send().await.expect("the admin port answers");
+        answer.json().await.expect("JSON")
+    };
+    let row = read("/messages?state=refused").await["messages"][0].take();
+    assert_eq!(
+        (&row["pointer"], &row["status"], &row["code"]),
+        (&json!("/1"), &item["status"], &item["code"]),
+        "{row}"
+    );
+    let message = read(&format!("/messages/{}", row["id"].as_str().expect("an id").replace('=', "%3D"))).await;
+    assert_eq!(
+        (&message["rejection"], &message["payload"]["text"]),
+        (&item, &json!(r#"{"id":"refused"}"#)),
+        "{message:#}"
+    );
 }
 
 fn decoded(body: &str) -> Envelope {

@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 
 use super::{WAY_TIME_MAX, order, place, placed};
 use crate::support::forward::ForwardServer;
-use crate::support::stack::Stack;
+use crate::support::stack::{Stack, steps};
 
 /// A quantity that the receiver refuses, and how it is in the body of an order.
-const UNWANTED: u32 = 97;
-const UNWANTED_TEXT: &str = "\"quantity\":97";
+pub(super) const UNWANTED: u32 = 97;
+pub(super) const UNWANTED_TEXT: &str = "\"quantity\":97";
 
 /// Calls an action. Returns status and body.
-async fn act(stack: &Stack, path: &str, body: Value) -> (u16, Value) {
+pub(super) async fn act(stack: &Stack, path: &str, body: Value) -> (u16, Value) {
     let token = stack.http.get(format!("{}/token", stack.admin)).send().await.expect("answered");
     let token = token.text().await.expect("the token");
     let request = stack.http.post(format!("{}{path}", stack.admin)).header("x-sluicegate-token", token).json(&body);
@@ -20,7 +20,7 @@ async fn act(stack: &Stack, path: &str, body: Value) -> (u16, Value) {
     (answer.status().as_u16(), answer.json().await.expect("JSON"))
 }
 
-async fn get(stack: &Stack, path: &str) -> Value {
+pub(super) async fn get(stack: &Stack, path: &str) -> Value {
     let answer = stack.http.get(format!("{}{path}", stack.admin)).send().await.expect("the admin port answers");
     answer.json().await.expect("JSON")
 }
@@ -41,8 +41,9 @@ async fn correct(stack: &Stack) {
     let queues = get(stack, "/queues").await;
     let found =
         queues["queues"].as_array().expect("queues").iter().find(|queue| queue["name"] == dead_letters.as_str());
-    let reasons = found.and_then(|queue| queue["reasons"].as_object()).expect("reasons");
-    assert_eq!(reasons.values().collect::<Vec<_>>(), [1], "{queues:#}");
+    let reasons = found.and_then(|queue| queue["reasons"].as_array()).expect("reasons");
+    assert_eq!((reasons.len(), &reasons[0]["count"]), (1, &json!(1)), "{queues:#}");
+    assert_eq!(reasons[0]["code"], stack.timeline(&id).await.expect("it is known")["code"]);
 
     let mappings = get(stack, "/mappings").await;
     let mapping = mappings["mappings"]
@@ -60,7 +61,7 @@ async fn correct(stack: &Stack) {
     let path_of_letter = format!("/queues/{dead_letters}/dead-letters/{id}");
     assert!(get(stack, &path_of_letter).await["body"].as_str().is_some_and(|body| body.contains(UNWANTED_TEXT)));
     let corrected = act(stack, &format!("{path_of_letter}/redrive"), json!({ "set": ["/items/0/quantity=2"] })).await;
-    assert_eq!(corrected, (200, json!({ "id": id, "redriven": true })));
+    assert_eq!(corrected, (200, json!({ "id": id, "dead_letter": id, "redriven": true })));
     let delivered = |timeline: &Value| timeline["steps"].to_string().matches("\"delivered\"").count();
     stack
         .until("the dead letter is on its queue again", WAY_TIME_MAX, async || {
@@ -71,7 +72,8 @@ async fn correct(stack: &Stack) {
     assert_eq!(delivered(&stack.timeline(&id).await.expect("it is known")), 1, "the mapping is paused");
     assert_eq!(act(stack, &format!("{path}/resume"), json!({})).await.1["state"], "Enabled");
     let timeline = stack.until_state(&id, "done", WAY_TIME_MAX).await;
-    assert_eq!(delivered(&timeline), 2);
+    assert_eq!(steps(&timeline)[2..], ["dead-lettered", "redriven", "delivered", "done"]);
+    assert_eq!(timeline["steps"][3]["from"], dead_letters);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{cargo, own_workspace::OwnWorkspace, root, stack::Stack};
 
@@ -91,7 +91,7 @@ local = \"run --package sluicegate --bin own-sluicegate -- local\"
 }
 
 #[tokio::test]
-async fn an_edit_of_a_handler_runs_within_five_seconds() {
+async fn an_edit_of_a_handler_runs_within_five_seconds_and_an_error_of_the_compiler_is_shown() {
     let project = project();
     let stack = project.run(cargo().into(), &[]).await;
     let compiled = stack.lines_since("Building own-consumer in ");
@@ -106,7 +106,33 @@ async fn an_edit_of_a_handler_runs_within_five_seconds() {
     let took = stack.processor_time_of_children() - processor_time;
     println!("the edit runs after {:?}, with {took:?} of processor time", began.elapsed());
     assert!(took < EDIT_TIME_MAX, "a rebuild takes {took:?} of processor time\n{}", stack.printed());
+
+    let source = project.path().join("consumer/src/handlers.rs");
+    std::fs::write(&source, handler("never").replace("Outcome::Done", "Outcome::Dome")).expect("written");
+    let broken = until_shown(&stack, |function| function["build_error"].is_string()).await;
+    assert!(broken["build_error"].as_str().is_some_and(|text| text.contains("Dome")), "{broken:#}");
+    assert_eq!((&broken["state"], &broken["environments"]), (&json!("ready"), &json!(1)), "{broken:#}");
+    let request = stack.http.get(format!("{}/functions", stack.admin)).header("accept", "text/html");
+    let page = request.send().await.expect("answered").text().await.expect("text");
+    for text in ["The last build failed; the code before it runs.", "Dome", "the second handler"] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    let restarts = broken["restarts"].as_u64().expect("a number");
+    std::fs::write(&source, handler("the third handler")).expect("written");
+    let corrected = until_shown(&stack, |function| function["restarts"].as_u64() > Some(restarts)).await;
+    assert_eq!(corrected["build_error"], Value::Null, "{corrected:#}");
     stack.stop().await;
+}
+
+/// Waits until the consumer, as the admin port shows it, satisfies a condition.
+async fn until_shown(stack: &Stack, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    stack
+        .until("the function is shown so", EDIT_WAIT_MAX, async || {
+            let answer = stack.http.get(format!("{}/functions", stack.admin)).send().await.expect("answered");
+            let function = answer.json::<Value>().await.expect("JSON")["functions"][0].take();
+            is_wanted(&function).then_some(function)
+        })
+        .await
 }
 
 /// Sends messages until a handler has printed `text`.

@@ -35,7 +35,7 @@ queues:
 ";
 
 /// A folder with the project's template and the topology of the test.
-struct Files {
+pub(super) struct Files {
     _folder: tempfile::TempDir,
     template: PathBuf,
 }
@@ -61,7 +61,7 @@ impl Files {
 }
 
 /// A stack on a new virtual host.
-async fn start(vhost: &Vhost, forward: &ForwardServer, arguments: &[&str]) -> (Stack, Files) {
+pub(super) async fn start(vhost: &Vhost, forward: &ForwardServer, arguments: &[&str]) -> (Stack, Files) {
     let files = Files::new();
     let url = vhost.url();
     let mut all = vec!["--rabbitmq-url", &url, "--template", files.template.to_str().expect("UTF-8")];
@@ -70,7 +70,7 @@ async fn start(vhost: &Vhost, forward: &ForwardServer, arguments: &[&str]) -> (S
 }
 
 /// Returns the entry of a queue in `/queues`.
-async fn counts(stack: &Stack, queue: &str) -> Value {
+pub(super) async fn counts(stack: &Stack, queue: &str) -> Value {
     let answer = stack.http.get(format!("{}/queues", stack.admin)).send().await.expect("admin answers");
     let queues: Value = answer.json().await.expect("JSON");
     let mut queues = queues["queues"].as_array().expect("a list").iter();

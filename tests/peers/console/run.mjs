@@ -8,21 +8,21 @@ import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { createServer, request } from "node:http";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 
 import { Browser, REBOUND_HOST } from "./browser.mjs";
+import { Project } from "./project.mjs";
 import { Stack, receiver } from "./stack.mjs";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 // The time in which a page shows what happened.
 const SHOWN_MS_MAX = 5_000;
-// The first paint, from the navigation on. The fastest of the loads counts, with a margin for processors that others use too.
+// The first paint, from the navigation on, in the median of the loads.
 const FIRST_PAINT_MS_MAX = 200;
-const FIRST_PAINT_MARGIN = 2;
-const LOADS = 5;
+const LOADS = 9;
 const FILLED = 5_000;
 const ROWS_MAX = 100;
 // A frame of 60 Hz takes 17 ms. Chromium draws without a graphics card here, on two processors that the stack uses too.
@@ -40,12 +40,14 @@ if (!command.length) {
 }
 
 const forward = await receiver();
-const stack = await Stack.start(command, ROOT, { FORWARD_URL: forward.url });
+const project = new Project(ROOT);
+const stack = await Stack.start([...command, "--template", project.template], ROOT, { FORWARD_URL: forward.url });
 const browser = await Browser.start(modules, program);
 after(async () => {
   await browser.stop();
   await stack.stop();
   forward.close();
+  project.remove();
 });
 
 // Runs a test with a page, which must have neither errors nor warnings at the end.
@@ -82,7 +84,88 @@ pageTest("a poison message is a dead letter, and done after it is corrected and 
   await page.locator("#edit button").click();
   await page.locator("h1 .state:text-is('done')").waitFor({ timeout: SHOWN_MS_MAX });
   const states = await page.locator("#timeline .state").allInnerTexts();
-  assert.deepEqual(states.slice(1, 3).concat(states.slice(-2)), ["delivered", "dead-lettered", "delivered", "done"]);
+  assert.deepEqual(states, ["accepted", "delivered", "dead-lettered", "redriven", "delivered", "done"]);
+  assert.match(await page.locator("#timeline li", { hasText: "redriven" }).innerText(), /from \S+-dlq/);
+});
+
+pageTest("a dead letter has its code in the list, as a filter and on the page of the queues", "/messages", async (page) => {
+  const id = await stack.order("poison", { "idempotency-key": "poison-with-code" });
+  await row(page, id).locator(".state:text-is('dead-lettered')").waitFor({ timeout: SHOWN_MS_MAX });
+  const code = await row(page, id).locator(".code").innerText();
+  assert.match(code, /^[a-z_]+$/);
+  await page.goto(`${stack.admin}/queues`);
+  await page.locator("#queues .reason a", { hasText: code }).click();
+  await row(page, id).waitFor();
+  assert.equal(await page.locator("#filter-code").inputValue(), code);
+  assert.equal(await page.locator("tbody tr").count(), 1);
+});
+
+pageTest("the charts of a queue have a line for each figure, and each figure its value now", "/queues", async (page) => {
+  const { queues } = await stack.read("/queues");
+  const { name } = queues.find((queue) => !queue.dead_letters && queue.name.includes("orders"));
+  const end = Date.now() + SHOWN_MS_MAX;
+  // Latencies are those of one second.
+  for (let number = 0; Date.now() < end; number++) {
+    await stack.order(`chart-${number}`);
+    const latency = await page.locator(`figure[data-queue="${name}"] [data-name="latency_p95_ms"] .now`).innerText();
+    if (/^\d+$/.test(latency)) break;
+  }
+  const charts = await page.locator("figure").evaluateAll((figures) => figures.map((figure) => {
+    const canvas = figure.querySelector("canvas");
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return { queue: figure.dataset.queue, colours: new Set(new Uint32Array(data.buffer)).size, figures: figure.innerText };
+  }));
+  assert.equal(charts.length, 4 * queues.length);
+  for (const chart of charts) assert.ok(chart.colours > 2, `${chart.queue} is not drawn: ${chart.figures}`);
+  const ofOrders = charts.filter(({ queue }) => queue === name).map(({ figures }) => figures).join("\n");
+  assert.match(ofOrders, /visible \d+ in flight \d+ delayed \d+[^]*accepted \d+ done \d+ dead-lettered \d+[^]*median \d+ 95 of 100 \d+/);
+});
+
+pageTest("the page of the functions has their state, environments, restarts and logs", "/functions", async (page) => {
+  const { functions } = await stack.read("/functions");
+  assert.ok(functions.length >= 2);
+  for (const { name, environments } of functions) {
+    const section = page.locator(`[id="f-${name}"]`);
+    await section.locator("summary", { hasText: "Log" }).click();
+    await section.locator(".line").first().waitFor();
+    const text = await section.innerText();
+    assert.match(text, new RegExp(`^${name} ready[^]*Environments\\s+${environments}[^]*Restarts\\s+0`));
+  }
+  await page.locator("button", { hasText: "Freeze between invocations" }).first().click();
+  await page.locator("button", { hasText: "Let them run" }).click();
+  await page.locator("button", { hasText: "Let them run" }).waitFor({ state: "detached" });
+});
+
+pageTest("the page of the contract follows the files, and sends a sample of a route", "/contract", async (page) => {
+  await page.evaluate(() => (window.isSamePage = true));
+  const faults = page.locator("#faults");
+  await page.locator("section.route", { has: page.locator("h3:text-is('POST /orders')") }).waitFor();
+  assert.equal(await faults.count(), 0);
+  const text = readFileSync(project.contract, "utf8");
+  writeFileSync(project.contract, text.replace("queue: orders", "queu: orders"));
+  await faults.waitFor({ timeout: SHOWN_MS_MAX });
+  assert.match(await faults.innerText(), /openapi\.yaml:\d+/);
+  writeFileSync(project.contract, text);
+  await faults.waitFor({ state: "detached", timeout: SHOWN_MS_MAX });
+  assert.equal(await page.evaluate(() => window.isSamePage), true);
+  await page.locator("section.route", { hasText: "POST /orders" }).first().locator("button").click();
+  await page.waitForURL("**/messages/*");
+  await page.locator("h1 .state:text-is('done')").waitFor({ timeout: SHOWN_MS_MAX });
+});
+
+pageTest("a fault of the broker and a paused mapping are set and ended on the page", "/queues", async (page) => {
+  await page.locator("#fault").selectOption("unavailable");
+  await page.locator("#faults-sqs button").click();
+  await page.locator("#live > .bad").waitFor();
+  const answer = await stack.post("/orders", { order_id: "o", customer_id: "c", items: [{ sku: "tea", quantity: 1 }] },
+    { "x-api-key": "dev-key", "idempotency-key": "unavailable" });
+  assert.equal(answer.status, 503);
+  await page.locator("button", { hasText: "End it" }).click();
+  await page.locator("#live > .bad").waitFor({ state: "detached" });
+  const mapping = page.locator("#mappings li", { hasText: "orders" }).first();
+  await mapping.locator("button", { hasText: "Pause" }).click();
+  await mapping.locator("button", { hasText: "Resume" }).click();
+  await mapping.locator("button", { hasText: "Pause" }).waitFor();
 });
 
 pageTest("a request with a wrong signature is listed, and its page says what is wrong", "/messages", async (page) => {
@@ -238,8 +321,11 @@ test(`the first paint takes less than ${FIRST_PAINT_MS_MAX} ms`, async (context)
       }).observe({ type: "paint", buffered: true }))));
     await page.context().close();
   }
-  context.diagnostic(`first contentful paint: ${times.join(", ")} ms`);
-  assert.ok(Math.min(...times) < FIRST_PAINT_MARGIN * FIRST_PAINT_MS_MAX, `${times.join(", ")} ms`);
+  // A processor that other programs use too takes as many times longer.
+  const limit = FIRST_PAINT_MS_MAX * Math.max(1, loadavg()[0] / availableParallelism());
+  const measured = `first contentful paint: ${times.join(", ")} ms, at most ${Math.round(limit)} ms in the median`;
+  context.diagnostic(measured);
+  assert.ok(times.sort((a, b) => a - b)[LOADS >> 1] < limit, measured);
 });
 
 test("the pictures of the documentation are small", async () => {

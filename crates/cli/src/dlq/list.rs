@@ -4,9 +4,9 @@ use std::{cell::RefCell, ops::ControlFlow, process::ExitCode};
 
 use clap::Args;
 use serde_json::{Value, json};
-use sluicegate_dlq::{CancellationToken, DeadLetter, DeadLetterQueue, ListedQueue, Summary, scan};
+use sluicegate_dlq::{CancellationToken, DeadLetter, DeadLetterQueue, Filter, ListedQueue, Summary, scan};
 
-use super::{Verb, code, filter, text};
+use super::{Verb, code, text};
 use crate::{fail, output::say};
 
 /// List the dead-letter queues with their depth; or the reasons in one of them, or its messages
@@ -22,7 +22,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    filter: filter::Which,
+    filter: Filter,
 }
 
 pub(super) fn queues(verb: &Verb, queues: &[ListedQueue]) -> ExitCode {
@@ -44,11 +44,10 @@ pub(super) fn queues(verb: &Verb, queues: &[ListedQueue]) -> ExitCode {
 }
 
 pub(super) async fn list<S: DeadLetterQueue>(queue: &S, arguments: &Arguments, stop: &CancellationToken) -> ExitCode {
-    let filter = arguments.filter.filter();
     let summary = RefCell::new(Summary::default());
     let matched = RefCell::new(0_u64);
     let report = scan(queue, stop, |letter| {
-        if filter.matches(&letter) {
+        if arguments.filter.matches(&letter) {
             *matched.borrow_mut() += 1;
             let is_read = match (arguments.each, arguments.json) {
                 (true, true) => say(metadata(&letter)),

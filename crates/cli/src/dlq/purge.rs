@@ -13,7 +13,7 @@ use std::{
 use clap::Args;
 use sluicegate_dlq::{CancellationToken, DeadLetter, DeadLetterQueue, Filter, RunReport, RunStep, scan};
 
-use super::{code, filter, text};
+use super::{code, text};
 use crate::{fail, interrupt::INTERRUPTED, output::say, progress::Progress};
 
 /// Delete messages permanently
@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    filter: filter::Which,
+    filter: Filter,
 }
 
 impl Arguments {
@@ -46,10 +46,10 @@ impl Arguments {
 }
 
 pub(super) async fn purge<S: DeadLetterQueue>(queue: &S, arguments: &Arguments, stop: &CancellationToken) -> ExitCode {
-    let filter = arguments.filter.filter();
+    let filter = &arguments.filter;
     let mut found = Vec::new();
     if !arguments.yes || arguments.dry_run {
-        found = match find(queue, &filter, arguments.dry_run, stop).await {
+        found = match find(queue, filter, arguments.dry_run, stop).await {
             Ok(found) => found,
             Err(code) => return code,
         };
@@ -72,7 +72,7 @@ pub(super) async fn purge<S: DeadLetterQueue>(queue: &S, arguments: &Arguments, 
         RunStep::Planned { .. } | RunStep::Done(_) => {}
         RunStep::Failed(error) => progress.note(&format!("not deleted: {}", text::line(&error.to_string()))),
     };
-    let report = sluicegate_dlq::purge(queue, &filter, found, stop, &tell).await;
+    let report = sluicegate_dlq::purge(queue, filter, found, stop, &tell).await;
     progress.finish();
     let interrupted = if report.interrupted { "; interrupted" } else { "" };
     let RunReport { done, matched, seen, .. } = &report;

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 use sluicegate_dlq::{
-    CancellationToken, DeadLetterQueue, Error, Rate, Redrive, RunReport, RunStep,
+    CancellationToken, DeadLetterQueue, Error, Filter, Rate, Redrive, RunReport, RunStep,
     sqs::{MoveError, SqsDeadLetterQueue},
 };
 
-use super::{code, filter, text};
+use super::{code, text};
 use crate::{fail, interrupt::INTERRUPTED, output::say, progress::Progress};
 
 /// Send messages back to the queue they came from, or to another
@@ -44,7 +44,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     one_by_one: bool,
     #[command(flatten)]
-    filter: filter::Which,
+    filter: Filter,
 }
 
 /// Makes SQS move the messages. Returns `None` if it cannot.
@@ -57,7 +57,7 @@ pub(super) async fn by_move_task(
         // Reports a missing queue once instead of for every message.
         queue.only_destination(Some(to)).await?;
     }
-    let is_selective = !arguments.filter.filter().is_empty() || arguments.limit.is_some();
+    let is_selective = !arguments.filter.is_empty() || arguments.limit.is_some();
     let Some(rate) = move_rate(arguments.rate).filter(|_| !is_selective && !arguments.dry_run && !arguments.one_by_one)
     else {
         return Ok(None);
@@ -99,9 +99,8 @@ pub(super) async fn one_by_one<S: DeadLetterQueue>(
     arguments: &Arguments,
     stop: &CancellationToken,
 ) -> ExitCode {
-    let filter = arguments.filter.filter();
     let order = Redrive {
-        filter: &filter,
+        filter: &arguments.filter,
         to: arguments.to.as_deref(),
         rate: arguments.rate,
         limit: arguments.limit,

@@ -175,13 +175,15 @@ impl Shared {
 }
 
 impl Canvas {
-    /// Replaces the status line by the lines and the new status line, in one write. After a narrowing, a terminal that
-    /// breaks lines anew keeps a part of the old one: going up to clear it would clear log lines on those that do not.
+    /// Replaces the status line by the lines and the new status line, in one write. The cursor waits on its first
+    /// character: a terminal that breaks lines anew after a narrowing moves the cursor with that character, so clearing
+    /// from there to the end of the screen clears every row of the status line, and no log line on any terminal.
     fn draw(&mut self, lines: &str, status: &str) {
         let clear = if self.has_status { "\r\x1b[J" } else { "" };
         self.has_status = !status.is_empty();
+        let back = if self.has_status { "\r" } else { "" };
         // A closed terminal is not an error.
-        let _ = self.out.write_all(format!("{clear}{lines}{status}").as_bytes()).and_then(|()| self.out.flush());
+        let _ = self.out.write_all(format!("{clear}{lines}{status}{back}").as_bytes()).and_then(|()| self.out.flush());
     }
 }
 
@@ -284,6 +286,30 @@ mod tests {
         drawings.until("\r\x1b[J3 requests");
         drop(screen);
         assert_eq!(drawings.on(20), "");
+    }
+
+    #[test]
+    fn a_terminal_that_breaks_lines_anew_keeps_no_part_of_the_status_line() {
+        let drawings = Drawings::default();
+        let screen = Screen::new(drawings.clone(), || 20).unwrap();
+        let (line, show) = (screen.lines(), screen.status());
+        line("one");
+        show(status("3 requests/s and more"));
+        drawings.until("3 requests/s and mo\r");
+        line("two");
+        show(status("4"));
+        drawings.until("two");
+        drop(screen);
+        let mut terminal = vt100::Parser::new(NonZero::new(9).unwrap(), NonZero::new(10).unwrap(), 0);
+        for drawing in drawings.0.0.lock().unwrap().iter() {
+            terminal.process(drawing.replace('\n', "\r\n").as_bytes());
+            // The cursor stays on the first character, whose row is that of the line's begin.
+            if drawing.ends_with("mo\r") {
+                assert_eq!(terminal.screen().cursor_position(), (2, 0), "the status line has two rows");
+                terminal.process(b"\x1b[A");
+            }
+        }
+        assert_eq!(terminal.screen().contents().trim_end(), "one\ntwo");
     }
 
     #[test]

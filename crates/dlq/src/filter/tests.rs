@@ -213,3 +213,24 @@ fn an_empty_filter_matches_every_message() {
     assert!(Filter::default().is_empty() && Filter::default().matches(&DeadLetter::default()));
     assert!(!conditions(&["/a=1"]).is_empty());
 }
+
+#[test]
+fn a_filter_in_json_has_the_conditions_of_the_command_line() {
+    let read = |json: serde_json::Value| serde_json::from_value::<Filter>(json);
+    assert!(read(json!({})).expect("no condition").is_empty());
+    let filter = read(json!({
+        "ids": ["e-1"], "types": ["order.*"], "codes": ["stock_*"], "reason": "left$", "since": "1h", "until": null,
+        "where": ["/a=1"], "match": "b",
+    }));
+    let filter = filter.expect("a filter");
+    assert_eq!((filter.ids.len(), filter.types.len(), filter.codes.len(), filter.conditions.len()), (1, 1, 1, 1));
+    assert!(filter.reason.is_some() && filter.since.is_some() && filter.until.is_none() && filter.body.is_some());
+    for (wrong, part) in [
+        (json!({ "id": ["e-1"] }), "unknown field `id`"),
+        (json!({ "reason": "(" }), "regex"),
+        (json!({ "since": "yesterday" }), "expected a time"),
+    ] {
+        let error = read(wrong.clone()).expect_err("refused").to_string();
+        assert!(error.contains(part), "{wrong}: {error}");
+    }
+}

@@ -56,7 +56,6 @@ pub(super) fn actions(actions: Actions, journal: Journal) -> Router {
     Router::new()
         .route("/queues/{queue}/purge", post(queues::purge))
         .route("/queues/{queue}/redrive", post(dead_letters::redrive))
-        .route("/queues/{queue}/dead-letters/{id}/redrive", post(dead_letters::edit))
         .route("/mappings/{function}/{queue}/pause", post(mappings::pause))
         .route("/mappings/{function}/{queue}/resume", post(mappings::resume))
         .route("/functions/{function}/freeze", post(functions::freeze))
@@ -66,6 +65,7 @@ pub(super) fn actions(actions: Actions, journal: Journal) -> Router {
         .route("/samples", post(requests::sample))
         .with_state(actions.clone())
         .route("/messages/{id}/replay", post(requests::replay))
+        .route("/queues/{queue}/dead-letters/{id}/redrive", post(dead_letters::edit))
         .with_state((actions, journal))
         .layer(from_fn(answer::for_pages))
 }

@@ -21,13 +21,15 @@ pub(super) struct MessageView {
     #[serde(flatten)]
     pub row: Row,
     pub steps: Vec<Value>,
+    /// The id of the dead letter that it was before its correction, if that had another id.
+    pub corrects: Option<String>,
     pub trace_id: Option<String>,
     pub request: Option<RequestView>,
     pub payload: Option<Payload>,
     /// The message as it is on the queue.
     #[serde(serialize_with = "json_or_text")]
     pub envelope: Option<String>,
-    /// The answer to a refused request.
+    /// The answer to a refused request, or the part of it about a refused item of a batch.
     pub rejection: Option<Value>,
     /// The explanation of a refusal.
     pub findings: Vec<FindingView>,
@@ -75,7 +77,7 @@ pub(super) struct FindingView {
 impl MessageView {
     /// Returns the message with this id.
     pub(super) fn of(admin: &Admin, id: &str) -> Option<Self> {
-        let Message { row, steps, content, version } = admin.journal.message(id)?;
+        let Message { row, item, corrects, steps, content, version } = admin.journal.message(id)?;
         let exchange = content.exchange.as_deref();
         let event = exchange.and_then(|exchange| KeptEvent::parse(exchange.event.as_deref()?));
         let stored = content.envelope.as_deref().and_then(|body| admin.journal.stored_envelope(body));
@@ -88,7 +90,11 @@ impl MessageView {
         let payload = match (&envelope_facts, &event, envelope) {
             (Some(facts), ..) => Some(facts.payload()),
             (None, _, Some(text)) => Some(Payload::new(None, text.as_bytes().to_vec())),
-            (None, Some(event), None) => Some(Payload::new(header("content-type"), event.payload())),
+            (None, Some(event), None) => {
+                let payload = event.payload();
+                let item = item.and_then(|index| batch_item(&payload, index));
+                Some(Payload::new(header("content-type"), item.unwrap_or(payload)))
+            }
             (None, None, None) => None,
         };
         let findings = refused.zip(event.as_ref()).map(|(exchange, event)| findings(admin, exchange, event));
@@ -98,7 +104,8 @@ impl MessageView {
             request: exchange.map(|exchange| RequestView::of(exchange, event.as_ref(), &admin.contract.credentials)),
             payload: payload.filter(|payload| payload.bytes > 0),
             envelope: envelope.map(str::to_owned),
-            rejection: refused.and_then(|exchange| serde_json::from_slice(&exchange.answer).ok()),
+            rejection: exchange.and_then(|exchange| rejection(exchange, item)),
+            corrects,
             findings: findings.unwrap_or_default(),
             is_incomplete: content.is_incomplete,
             version,
@@ -175,6 +182,27 @@ impl Event<'_> {
     }
 }
 
+/// Returns the answer to a refused request, or the part of an answer about a refused item.
+fn rejection(exchange: &Exchange, item: Option<usize>) -> Option<Value> {
+    let answer = || serde_json::from_slice::<Value>(&exchange.answer).ok();
+    match item {
+        Some(index) => Some(answer()?["items"][index].take()),
+        None if exchange.status.is_success() => None,
+        None => answer(),
+    }
+}
+
+/// Returns an item of a batch as written: a value of a JSON array, or a line.
+fn batch_item(payload: &[u8], index: usize) -> Option<Vec<u8>> {
+    let item = match serde_json::from_slice::<Vec<&RawValue>>(payload) {
+        Ok(items) => items.get(index)?.get().as_bytes(),
+        Err(_) => {
+            payload.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).nth(index)?
+        }
+    };
+    Some(item.to_vec())
+}
+
 /// Returns the id of an X-Ray header, as the functions log it.
 fn trace_root(header: &str) -> Option<&str> {
     header.split(';').find_map(|part| part.strip_prefix("Root="))
@@ -210,4 +238,22 @@ fn findings(admin: &Admin, exchange: &Exchange, event: &KeptEvent) -> Vec<Findin
         status: exchange.status,
     };
     explain(&request).into_iter().map(|Finding { name, text }| FindingView { name, text }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_of_a_batch_is_a_value_of_an_array_or_a_line() {
+        for (payload, item) in [
+            ("[1, {\"a\": 1.0} ]", Some("{\"a\": 1.0}")),
+            ("{\"a\":1}\n\n {\"a\":2}\r\n", Some("{\"a\":2}")),
+            ("[1]", None),
+            ("", None),
+        ] {
+            let found = batch_item(payload.as_bytes(), 1).map(|item| String::from_utf8(item).unwrap());
+            assert_eq!(found.as_deref(), item, "{payload}");
+        }
+    }
 }

@@ -224,11 +224,6 @@ async fn a_message_has_its_request_payload_and_envelope_without_credentials() {
     let page = port.page("/messages/e-1").await;
     let text = "<b>ingress</b> <code> INFO accepted request_id=&quot;r-1&quot; enqueue_ms=2.5</code>";
     assert!(page.contains(text) && page.contains("stored by the broker in <b>2.5 ms</b>"), "{page}");
-    port.sent("e-2", "o-2");
-    let items = json!({ "items": [{ "status": 202, "id": "e-2" }, { "status": 503, "id": "e-3" }] });
-    port.answered("r-2", "", &json!([]), StatusCode::ACCEPTED, &items);
-    assert_eq!(port.json("/messages/e-2").await["request"]["request_id"], "r-2");
-    assert!(port.ask("GET", "/messages/e-3", "").await.0.starts_with("HTTP/1.1 404"));
     let (head, payload) = port.ask("GET", "/messages/e-1/payload", BROWSER).await;
     assert_eq!(payload, r#"{"order_id":"o-<1>"}"#);
     assert!(head.contains("content-disposition: attachment") && head.contains("application/octet-stream"), "{head}");
@@ -255,6 +250,69 @@ async fn a_refused_request_is_listed_with_its_code_faults_and_explanation() {
     assert!(page.contains("<code>/items/0/quantity</code> is not of type"), "{page}");
     assert!(!page[line..fault].contains("class=\"line"), "the fault is beside its line: {page}");
     assert!(port.page("/messages").await.contains("href=\"/messages/r%2B1%3D\""));
+}
+
+#[tokio::test]
+async fn a_refused_item_of_a_batch_is_listed_with_its_payload_pointer_and_faults() {
+    let port = Port::open().await;
+    port.sent("e-2", "o-2");
+    let fault = json!({ "pointer": "/quantity", "detail": "is less than 1" });
+    let refused = json!({ "status": 422, "code": "schema_violated", "detail": "No.", "errors": [fault] });
+    let unstored = json!({ "status": 503, "id": "e-3", "code": "broker_unavailable", "detail": "Later." });
+    let body = json!([{ "quantity": 1 }, { "quantity": 0 }, { "quantity": 3 }]);
+    let answer = json!({ "items": [{ "status": 202, "id": "e-2" }, refused, unstored] });
+    port.answered("r-2", "", &body, StatusCode::ACCEPTED, &answer);
+    assert_eq!(port.json("/messages/e-2").await["request"]["request_id"], "r-2");
+    let list = port.json("/messages?state=refused").await;
+    let rows: Vec<_> = list["messages"].as_array().unwrap().iter().collect();
+    let shown = |row: &Value| ["id", "pointer", "status", "code"].map(|name| row[name].clone());
+    let row = |place: &str, status: u16, code: &str| {
+        [json!(format!("r-2.{place}")), json!(format!("/{place}")), json!(status), json!(code)]
+    };
+    assert_eq!(shown(rows[0]), row("2", 503, "broker_unavailable"));
+    assert_eq!(shown(rows[1]), row("1", 422, "schema_violated"));
+    assert_eq!(rows.len(), 2);
+    let message = port.json("/messages/r-2.1").await;
+    assert_eq!((&message["rejection"], &message["payload"]["text"]), (&refused, &json!("{\"quantity\":0}")));
+    let page = port.page("/messages/r-2.1").await;
+    let line = page.find("&quot;quantity&quot;: 0").unwrap_or_else(|| panic!("{page}"));
+    assert!(page[line..].split("</div>").next().unwrap().contains("is less than 1"), "{page}");
+    assert!(page.contains("<code>/1</code> of a batch"), "{page}");
+
+    // None of these items is stored, so the request is refused.
+    let answer = json!({ "status": 422, "code": "items_refused", "detail": "No item was stored; see items.",
+        "items": [{ "status": 409, "code": "request_in_progress", "detail": "Wait." }, refused] });
+    port.answered("r-3", "", &body, StatusCode::UNPROCESSABLE_ENTITY, &answer);
+    let page = port.page("/messages/r-3").await;
+    for fault in ["<code>/0</code> request_in_progress: Wait.", "<code>/1/quantity</code> is less than 1"] {
+        assert!(page.contains(fault), "{fault}: {page}");
+    }
+}
+
+#[tokio::test]
+async fn a_dead_letter_has_its_code_in_the_list_on_its_page_and_as_a_filter() {
+    let port = Port::open().await;
+    for (id, code) in [("e-1", "stock_short"), ("e-2", "card_expired")] {
+        port.sent(id, "o");
+        let attributes = [("sluicegate-reason", "only 0 left"), ("sluicegate-code", code)];
+        port.journal.queue_event(&QueueEvent::Sent {
+            queue: "orders-dlq".into(),
+            message_id: "m".into(),
+            body: json!({ "specversion": "1.0", "id": id }).to_string().into(),
+            attributes: attributes.map(|(name, text)| (name.to_owned(), text.to_owned())).into(),
+        });
+    }
+    let list = port.json("/messages?state=dead&code=stock_short").await;
+    assert_eq!((list["messages"].as_array().map(Vec::len), &list["messages"][0]["id"]), (Some(1), &json!("e-1")));
+    assert_eq!(list["messages"][0]["code"], "stock_short");
+    let page = port.page("/messages?code=card_expired").await;
+    assert!(
+        page.contains("<span class=\"code\">card_expired</span>") && page.contains("value=\"card_expired\""),
+        "{page}"
+    );
+    assert_eq!(port.json("/messages/e-1").await["steps"][1]["code"], "stock_short");
+    let page = port.page("/messages/e-1").await;
+    assert!(page.contains("code <b>stock_short</b>") && page.contains("reason <b>only 0 left</b>"), "{page}");
 }
 
 #[tokio::test]

@@ -92,6 +92,10 @@ pub(crate) struct MessageLog {
     pub steps: Vec<(OffsetDateTime, MessageStep)>,
     /// The message was sent, and its sender has no answer yet.
     pub unanswered: bool,
+    /// The index of a refused item in its batch.
+    pub item: Option<usize>,
+    /// The id of the dead letter that it was before its correction, if that had another id.
+    pub corrects: Option<Box<str>>,
     /// The event's type and principal.
     pub event_type: Option<Box<str>>,
     pub principal: Option<Box<str>>,
@@ -101,8 +105,11 @@ pub(crate) struct MessageLog {
 impl MessageLog {
     /// Returns the last step that changed the message's state. A message without a step has its 202 already.
     pub(super) fn state(&self) -> &'static str {
-        let last = self.steps.iter().rev().find(|(_, step)| *step != MessageStep::Repeated);
-        last.map_or("accepted", |(_, step)| step.name())
+        self.last_change().map_or("accepted", MessageStep::name)
+    }
+
+    fn last_change(&self) -> Option<&MessageStep> {
+        self.steps.iter().rev().map(|(_, step)| step).find(|step| **step != MessageStep::Repeated)
     }
 
     /// Inserts `accepted` as the first step if a delivery was recorded before it; returns whether it did.
@@ -125,6 +132,22 @@ impl MessageLog {
 
     pub(super) fn last(&self) -> Option<&MessageStep> {
         self.steps.last().map(|(_, step)| step)
+    }
+
+    /// Returns the code of its refusal, or of the dead letter that it is.
+    pub(super) fn code(&self) -> Option<&str> {
+        match self.last_change()? {
+            MessageStep::Refused { code, .. } | MessageStep::DeadLettered { code, .. } => code.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Returns the dead-letter queue that it was moved to last.
+    pub(super) fn dead_letter_queue(&self) -> Option<&str> {
+        self.steps.iter().rev().find_map(|(_, step)| match step {
+            MessageStep::DeadLettered { queue, .. } => Some(queue.as_str()),
+            _ => None,
+        })
     }
 
     /// Sets the type and the principal to those of an event.
@@ -201,6 +224,8 @@ impl Logs {
             changed: 0,
             steps: Vec::new(),
             unanswered: false,
+            item: None,
+            corrects: None,
             event_type: None,
             principal: None,
             content: Content::default(),

@@ -11,7 +11,7 @@ use sluicegate_queue::queue_names::{DEAD_LETTER_QUEUE_SUFFIX, RETRY_QUEUE_INFIX}
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use super::{Journal, MessageStep, logs::MessageLog};
+use super::{Journal, MessageStep};
 use crate::rabbitmq::{Published, Tracer, TracerError};
 
 /// A step that waits for the tracer.
@@ -91,11 +91,11 @@ impl Journal {
         let (Some(queue), false) = (message.queues.first(), id.is_empty()) else { return };
         let step = if queue.ends_with(DEAD_LETTER_QUEUE_SUFFIX) {
             let reason = message.reason.as_deref().unwrap_or("published there without a reason").to_owned();
-            MessageStep::DeadLettered { queue: queue.clone(), reason }
+            MessageStep::DeadLettered { queue: queue.clone(), reason, code: message.code.clone() }
         } else if let Some(visible_in_s) = retry_delay_s(queue) {
             MessageStep::Retrying { visible_in_s }
-        } else if self.state().get(&id).and_then(MessageLog::last).is_some_and(is_dead_lettered) {
-            MessageStep::Redriven { queue: queue.clone() }
+        } else if message.is_redriven {
+            return self.redriven(&id, queue.clone(), &message.body.as_str().into());
         } else if message.is_copy && message.exchange.is_empty() {
             MessageStep::Returned {
                 reason: "the function did not begin with it in time and published it again".to_owned(),
@@ -119,10 +119,6 @@ impl Journal {
         }
         self.sent(id, &body.into());
     }
-}
-
-fn is_dead_lettered(step: &MessageStep) -> bool {
-    matches!(step, MessageStep::DeadLettered { .. })
 }
 
 /// Returns the delay in the name of a retry queue, such as `orders.retry.5s`.

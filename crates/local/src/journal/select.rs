@@ -22,7 +22,7 @@ const OPEN: (&str, [&str; 5]) = ("open", ["accepted", "delivered", "retrying", "
 const DEAD: (&str, &str) = ("dead", "dead-lettered");
 
 /// The states that a filter can name.
-pub(crate) const STATES: [&str; 14] = [
+pub(crate) const STATES: [&str; 15] = [
     OPEN.0,
     DEAD.0,
     "refused",
@@ -32,6 +32,7 @@ pub(crate) const STATES: [&str; 14] = [
     "retrying",
     "returned",
     "redriven",
+    "replaced",
     "dead-lettered",
     "filtered-out",
     "dropped",
@@ -48,6 +49,8 @@ pub(crate) struct Filter {
     /// A queue of any step.
     pub queue: Option<String>,
     pub principal: Option<String>,
+    /// The code of a refusal or of a dead letter.
+    pub code: Option<String>,
     /// A text in the id, the type, the path, the code or the payload.
     pub text: Option<String>,
     /// Only messages before the one with this number.
@@ -71,6 +74,7 @@ impl Filter {
                 "state" => filter.state = Some(value.into_owned()),
                 "type" => filter.event_type = Some(value.into_owned()),
                 "queue" => filter.queue = Some(value.into_owned()),
+                "code" => filter.code = Some(value.into_owned()),
                 "principal" => filter.principal = Some(value.into_owned()),
                 "text" => filter.text = Some(value.into_owned()),
                 "before" => filter.before = Some(number()?),
@@ -90,6 +94,7 @@ impl Filter {
             ("type", &self.event_type),
             ("queue", &self.queue),
             ("principal", &self.principal),
+            ("code", &self.code),
             ("text", &self.text),
             ("before", &before),
             ("limit", &limit),
@@ -116,6 +121,7 @@ impl Filter {
         self.state.as_deref().is_none_or(|wanted| is_in(wanted, log.state()))
             && same(&self.event_type, log.event_type.as_deref())
             && same(&self.principal, log.principal.as_deref())
+            && same(&self.code, log.code())
             && self.queue.as_deref().is_none_or(has_queue)
     }
 
@@ -154,8 +160,11 @@ pub(crate) struct Row {
     pub receive_count: Option<u32>,
     /// Method and path of its request.
     pub route: Option<String>,
-    /// The status and the code of a refusal.
+    /// The place of a refused item in the batch.
+    pub pointer: Option<String>,
+    /// The status of a refusal.
     pub status: Option<u16>,
+    /// The code of a refusal, or of a dead letter.
     pub code: Option<String>,
 }
 
@@ -163,10 +172,10 @@ impl Row {
     pub(super) fn of(log: &MessageLog) -> Self {
         let exchange = log.content.exchange.as_ref();
         let at = |step: Option<&(time::OffsetDateTime, MessageStep)>| step.map(|(at, _)| time_text(*at));
-        let (mut status, mut code, mut receive_count) = (None, None, None);
+        let (mut status, mut receive_count) = (None, None);
         for (_, step) in &log.steps {
             match step {
-                MessageStep::Refused { status: of, code: why } => (status, code) = (Some(*of), why.clone()),
+                MessageStep::Refused { status: of, .. } => status = Some(*of),
                 MessageStep::Delivered { receive_count: count, .. } => receive_count = Some(*count),
                 _ => {}
             }
@@ -182,8 +191,9 @@ impl Row {
             principal: log.principal.as_deref().map(str::to_owned),
             receive_count,
             route: exchange.map(|exchange| format!("{} {}", exchange.method, exchange.path)),
+            pointer: log.item.map(|index| format!("/{index}")),
             status,
-            code,
+            code: log.code().map(str::to_owned),
         }
     }
 }

@@ -18,7 +18,7 @@ const AT: EncodedConfig =
 #[serde(tag = "step", rename_all = "kebab-case")]
 #[allow(missing_docs)] // Field names describe the fields.
 pub enum MessageStep {
-    /// The request was refused, so there is no message.
+    /// The request, or this item of its batch, was refused, so there is no message.
     Refused { status: u16, code: Option<String> },
     /// The broker stored it.
     Accepted { queue: String },
@@ -32,10 +32,21 @@ pub enum MessageStep {
     Retrying { visible_in_s: u32 },
     /// It returned to its queue and is visible again after its visibility timeout.
     Returned { reason: String },
-    /// It was moved to a dead-letter queue.
-    DeadLettered { queue: String, reason: String },
-    /// It was moved from a dead-letter queue back to a queue.
-    Redriven { queue: String },
+    /// It was moved to a dead-letter queue, with the code of a rejection if it has one.
+    DeadLettered {
+        queue: String,
+        reason: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+    },
+    /// It was sent from a dead-letter queue, if it is known from which, back to a queue.
+    Redriven {
+        queue: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+    },
+    /// A correction changed its id: the message `by` was redriven in its place.
+    Replaced { by: String },
     /// No filter of the mapping matches, so it was deleted.
     FilteredOut { queue: String, function: String },
     /// It was too large for an event and was dropped.
@@ -59,6 +70,7 @@ impl MessageStep {
             Self::Returned { .. } => "returned",
             Self::DeadLettered { .. } => "dead-lettered",
             Self::Redriven { .. } => "redriven",
+            Self::Replaced { .. } => "replaced",
             Self::FilteredOut { .. } => "filtered-out",
             Self::Dropped { .. } => "dropped",
             Self::Expired { .. } => "expired",
@@ -72,12 +84,17 @@ impl MessageStep {
             Self::Accepted { queue }
             | Self::Delivered { queue, .. }
             | Self::DeadLettered { queue, .. }
-            | Self::Redriven { queue }
+            | Self::Redriven { queue, .. }
             | Self::FilteredOut { queue, .. }
             | Self::Dropped { queue, .. }
             | Self::Expired { queue }
             | Self::Purged { queue } => Some(queue),
-            Self::Refused { .. } | Self::Repeated | Self::Done | Self::Retrying { .. } | Self::Returned { .. } => None,
+            Self::Refused { .. }
+            | Self::Repeated
+            | Self::Done
+            | Self::Retrying { .. }
+            | Self::Returned { .. }
+            | Self::Replaced { .. } => None,
         }
     }
 }
@@ -88,14 +105,17 @@ impl fmt::Display for MessageStep {
         match self {
             Self::Refused { status, code: Some(code) } => write!(out, "with {status} {code}"),
             Self::Refused { status, code: None } => write!(out, "with {status}"),
-            Self::Accepted { queue } | Self::Redriven { queue } => write!(out, "into {queue}"),
+            Self::Accepted { queue } | Self::Redriven { queue, from: None } => write!(out, "into {queue}"),
+            Self::Redriven { queue, from: Some(from) } => write!(out, "from {from} into {queue}"),
+            Self::Replaced { by } => write!(out, "by {by}, which was redriven"),
             Self::Repeated => write!(out, "is already on the queue"),
             Self::Delivered { queue, function, receive_count } => {
                 write!(out, "from {queue} to {function}, receive {receive_count}")
             }
             Self::Retrying { visible_in_s } => write!(out, "in {visible_in_s} s"),
             Self::Returned { reason } => write!(out, "to its queue: {reason}"),
-            Self::DeadLettered { queue, reason } => write!(out, "into {queue}: {reason}"),
+            Self::DeadLettered { queue, reason, code: None } => write!(out, "into {queue}: {reason}"),
+            Self::DeadLettered { queue, reason, code: Some(code) } => write!(out, "into {queue}: {code}: {reason}"),
             Self::Dropped { queue, reason } => write!(out, "from {queue}: {reason}"),
             Self::FilteredOut { queue, function } => write!(out, "of {queue} before {function}"),
             Self::Expired { queue } | Self::Purged { queue } => write!(out, "from {queue}"),

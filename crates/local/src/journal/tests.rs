@@ -18,7 +18,8 @@ const BODY: &str = r#"{"specversion":"1.0","id":"e-1","data":{}}"#;
 /// A step of the message, as its source reports it.
 enum Reported {
     Sent(&'static str),
-    Rejected(Option<&'static str>),
+    /// By the consumer, with a reason and a code.
+    Rejected(Option<&'static str>, Option<&'static str>),
     Answered,
     AnsweredByRemote,
     Delivered(u32),
@@ -29,7 +30,11 @@ enum Reported {
     /// A dead letter was shown.
     Shown,
     GivenUp,
+    /// By SQS.
+    Moved,
+    /// By `sluicegate dlq` or the console.
     Redriven,
+    RedrivenOnRabbitmq,
     /// To RabbitMQ, into this queue: by ingress to an exchange, or republished by the consumer.
     Published(&'static str),
     Copied(&'static str),
@@ -68,9 +73,9 @@ fn report(journal: &Journal, reported: &Reported) {
                 attributes: BTreeMap::new(),
             });
         }
-        Reported::Rejected(reason) => {
-            let attributes =
-                reason.map(|reason| ("sluicegate-reason".to_owned(), reason.to_owned())).into_iter().collect();
+        Reported::Rejected(reason, code) => {
+            let attributes = [("sluicegate-reason", *reason), ("sluicegate-code", *code)].into_iter();
+            let attributes = attributes.filter_map(|(name, text)| Some((name.to_owned(), text?.to_owned()))).collect();
             journal.queue_event(&QueueEvent::Sent { queue: target, message_id, body, attributes });
         }
         Reported::Answered => journal.answered("e-1", None),
@@ -93,18 +98,28 @@ fn report(journal: &Journal, reported: &Reported) {
         Reported::GivenUp => {
             journal.queue_event(&QueueEvent::DeadLettered { queue, message_id, body, receive_count, target });
         }
-        Reported::Published(queue) | Reported::Copied(queue) => {
+        Reported::Redriven => {
+            let attributes = BTreeMap::from([("sluicegate-redrives".to_owned(), "1".to_owned())]);
+            journal.queue_event(&QueueEvent::Sent { queue, message_id, body, attributes });
+        }
+        Reported::Published(_) | Reported::Copied(_) | Reported::RedrivenOnRabbitmq => {
+            let queue = match reported {
+                Reported::Published(queue) | Reported::Copied(queue) => queue,
+                _ => "q",
+            };
             let is_copy = matches!(reported, Reported::Copied(_));
             journal.published(&Published {
                 exchange: if is_copy { "" } else { "orders" }.to_owned(),
-                queues: vec![(*queue).to_owned()],
+                queues: vec![queue.to_owned()],
                 message_id: "m-1".to_owned(),
                 body: BODY.to_owned(),
                 reason: queue.ends_with(".dlq").then(|| "card expired".to_owned()),
+                code: queue.ends_with(".dlq").then(|| "card_expired".to_owned()),
                 is_copy,
+                is_redriven: matches!(reported, Reported::RedrivenOnRabbitmq),
             });
         }
-        Reported::Redriven => {
+        Reported::Moved => {
             let (queue, target) = ("dlq".into(), "q".into());
             journal.queue_event(&QueueEvent::Moved { queue, message_id, body, target, new_message_id: "m-2".into() });
         }
@@ -151,22 +166,35 @@ fn a_log_has_each_step_once_and_the_right_state() {
         ],
     );
     check(
-        &[Sent("q"), Delivered(1), BatchFailed, GivenUp, Redriven],
+        &[Sent("q"), Delivered(1), BatchFailed, GivenUp, Moved],
         "redriven",
         &[
             accepted,
             delivered,
             "returned e-1 to its queue: timed out",
             "dead-lettered e-1 into dlq: receives exhausted (5)",
-            "redriven e-1 into q",
+            "redriven e-1 from dlq into q",
         ],
     );
-    for (reason, step) in [
-        (Some("card expired"), "dead-lettered e-1 into dlq: card expired"),
-        (None, "dead-lettered e-1 into dlq: sent there without a reason"),
+    for (reason, code, step) in [
+        (Some("card expired"), None, "dead-lettered e-1 into dlq: card expired"),
+        (Some("card expired"), Some("card_expired"), "dead-lettered e-1 into dlq: card_expired: card expired"),
+        (None, None, "dead-lettered e-1 into dlq: sent there without a reason"),
     ] {
-        check(&[Sent("q"), Delivered(1), Rejected(reason), Done], "dead-lettered", &[accepted, delivered, step]);
+        let life = [Sent("q"), Delivered(1), Rejected(reason, code), Done];
+        check(&life, "dead-lettered", &[accepted, delivered, step]);
     }
+    // The answer to a later request with the same key is a repetition.
+    check(
+        &[Sent("q"), Answered, GivenUp, Redriven, Answered],
+        "redriven",
+        &[
+            accepted,
+            "dead-lettered e-1 into dlq: receives exhausted (5)",
+            "redriven e-1 from dlq into q",
+            "repeated e-1 is already on the queue",
+        ],
+    );
     let remote = "accepted e-1 into http://there";
     let life = [remote, delivered, "done e-1 "];
     check(&[AnsweredByRemote, Delivered(1), Done], "done", &life);
@@ -176,7 +204,7 @@ fn a_log_has_each_step_once_and_the_right_state() {
 
 #[test]
 fn a_log_on_rabbitmq_has_publishes_and_their_outcomes() {
-    use Reported::{AnsweredByRemote, BatchFailed, Copied, Delivered, Done, Published};
+    use Reported::{AnsweredByRemote, BatchFailed, Copied, Delivered, Done, Published, RedrivenOnRabbitmq};
     let check = |life: &[Reported], expected: &[&str]| {
         let (journal, _) = journal();
         life.iter().for_each(|reported| report(&journal, reported));
@@ -195,7 +223,7 @@ fn a_log_on_rabbitmq_has_publishes_and_their_outcomes() {
         &["accepted", "delivered", "retrying", "delivered", "dead-lettered"],
     );
     check(
-        &[Published("q"), Delivered(1), Copied("q.dlq"), Published("q")],
+        &[Published("q"), Delivered(1), Copied("q.dlq"), RedrivenOnRabbitmq],
         &["accepted", "delivered", "dead-lettered", "redriven"],
     );
     check(&[Published("q"), Delivered(1), Copied("q"), Done], &["accepted", "delivered", "returned"]);
@@ -299,4 +327,23 @@ fn the_requests_and_envelopes_of_the_oldest_messages_are_dropped() {
     send("m-0", "x".repeat(CONTENT_BYTES_MAX));
     send("last", String::new());
     assert_eq!((kept("m-0"), kept("m-1"), kept("last")), ((false, true), (true, false), (true, false)));
+}
+
+#[test]
+fn a_correction_that_changes_the_id_leads_from_one_message_to_the_other() {
+    let (journal, lines) = journal();
+    for reported in [Reported::Sent("q"), Reported::GivenUp] {
+        report(&journal, &reported);
+    }
+    let (queue, message_id, body) = ("q".into(), "m-2".into(), BODY.replace("e-1", "e-2").into());
+    let attributes = BTreeMap::from([("sluicegate-redrives".to_owned(), "1".to_owned())]);
+    journal.queue_event(&QueueEvent::Sent { queue, message_id, body, attributes });
+    journal.corrected("e-1", "e-2");
+    assert_eq!(
+        lines.lock().unwrap()[2..],
+        ["redriven e-2 into q", "replaced e-1 by e-2, which was redriven"].map(str::to_owned)
+    );
+    let message = journal.message("e-2").expect("a log");
+    assert_eq!((message.row.state, message.corrects.as_deref()), ("redriven", Some("e-1")));
+    assert_eq!(journal.message("e-1").expect("a log").row.state, "replaced");
 }

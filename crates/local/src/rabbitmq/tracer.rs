@@ -18,7 +18,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, Consumer};
 use serde_json::{Value, json};
 use sluicegate_lambda_emulator::{BrokerEndpoint, ConnectError};
-use sluicegate_queue::dead_letter::{REASON, RECEIVE_COUNT};
+use sluicegate_queue::dead_letter::{CODE, REASON, RECEIVE_COUNT, REDRIVES};
 use sluicegate_topology::{Management, ManagementError};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
@@ -71,8 +71,12 @@ pub(crate) struct Published {
     pub body: String,
     /// The header `sluicegate-reason`: the reason of its dead-lettering.
     pub reason: Option<String>,
+    /// The header `sluicegate-code`: the code of its rejection.
+    pub code: Option<String>,
     /// Whether a consumer republished it, as its header `sluicegate-receive-count` shows.
     pub is_copy: bool,
+    /// Whether it was redriven, as its header `sluicegate-redrives` shows, and not republished since.
+    pub is_redriven: bool,
 }
 
 /// Receives each publish. It must return quickly.
@@ -230,13 +234,16 @@ fn published(delivery: &Delivery) -> Published {
         Some(AMQPValue::FieldArray(queues)) => queues.as_slice().iter().filter_map(text).collect(),
         _ => Vec::new(),
     };
+    let is_copy = original.inner().contains_key(RECEIVE_COUNT);
     Published {
         exchange: headers.inner().get("exchange_name").and_then(text).unwrap_or_default(),
         queues,
         message_id: properties.inner().get("message_id").and_then(text).unwrap_or_default(),
         body: String::from_utf8_lossy(&delivery.data).into_owned(),
         reason: original.inner().get(REASON).and_then(text),
-        is_copy: original.inner().contains_key(RECEIVE_COUNT),
+        code: original.inner().get(CODE).and_then(text),
+        is_copy,
+        is_redriven: !is_copy && original.inner().contains_key(REDRIVES),
     }
 }
 

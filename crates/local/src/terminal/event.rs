@@ -111,7 +111,7 @@ mod tests {
             Event::Build(Build::Started { binaries: &binaries, folder }),
             json!({ "event": "build", "state": "started", "binaries": ["ingress"], "folder": "functions/ingress" }),
         );
-        let step = MessageStep::DeadLettered { queue: "q".to_owned(), reason: "two\nlines".to_owned() };
+        let step = MessageStep::DeadLettered { queue: "q".to_owned(), reason: "two\nlines".to_owned(), code: None };
         check(
             Event::Step { id: "1", step: &step },
             json!({ "event": "step", "id": "1", "step": "dead-lettered", "queue": "q", "reason": "two\nlines" }),

@@ -46,7 +46,7 @@ impl Text {
     pub(super) fn step(self, id: &str, step: &MessageStep) -> String {
         let colour = match step {
             MessageStep::Accepted { .. } | MessageStep::Done | MessageStep::Redriven { .. } => Colour::Green,
-            MessageStep::Delivered { .. } | MessageStep::Repeated => Colour::Blue,
+            MessageStep::Delivered { .. } | MessageStep::Repeated | MessageStep::Replaced { .. } => Colour::Blue,
             MessageStep::Retrying { .. } | MessageStep::Returned { .. } | MessageStep::FilteredOut { .. } => {
                 Colour::Yellow
             }

@@ -7,7 +7,10 @@ use super::{
     Actions,
     answer::{Answered, Problem, done, input},
 };
-use crate::dead_letters::{DeadLetterError, Order, run};
+use crate::{
+    dead_letters::{DeadLetterError, Order, run},
+    journal::Journal,
+};
 
 pub(super) async fn show(State(actions): State<Actions>, Path((queue, id)): Path<(String, String)>) -> Answered {
     Ok(done(run(&actions.queues, &queue, Order::Show(id)).await?))
@@ -18,11 +21,17 @@ pub(super) async fn redrive(State(actions): State<Actions>, Path(queue): Path<St
 }
 
 pub(super) async fn edit(
-    State(actions): State<Actions>,
+    State((actions, journal)): State<(Actions, Journal)>,
     Path((queue, id)): Path<(String, String)>,
     body: Bytes,
 ) -> Answered {
-    Ok(done(run(&actions.queues, &queue, Order::Edit(id, input(&body)?)).await?))
+    let redriven = run(&actions.queues, &queue, Order::Edit(id, input(&body)?)).await?;
+    if let (Some(dead_letter), Some(id)) = (redriven["dead_letter"].as_str(), redriven["id"].as_str())
+        && dead_letter != id
+    {
+        journal.corrected(dead_letter, id);
+    }
+    Ok(done(redriven))
 }
 
 impl From<DeadLetterError> for Problem {

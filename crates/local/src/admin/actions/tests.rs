@@ -275,11 +275,22 @@ async fn dead_letters_are_redriven_and_corrected() {
     assert_eq!((status, &unknown["code"]), (404, &json!("dead_letter_unknown")), "{unknown}");
 
     let corrected = stack.post(path, json!({ "set": ["/quantity=2"] })).await;
-    assert_eq!(corrected, (200, json!({ "id": "m-1", "redriven": true })));
+    assert_eq!(corrected, (200, json!({ "id": "m-1", "dead_letter": "m-1", "redriven": true })));
     assert_eq!(stack.received().await, ENVELOPE.replace(r#""quantity":0"#, r#""quantity":2"#));
+    for (filter, detail) in [(json!({ "id": ["m-1"] }), "unknown field"), (json!({ "reason": "(" }), "regex")] {
+        let (status, refused) = stack.post("/queues/orders-dlq/redrive", json!({ "filter": filter })).await;
+        assert!(status == 422 && refused["detail"].as_str().unwrap().contains(detail), "{refused}");
+    }
+    let (_, report) = stack.post("/queues/orders-dlq/redrive", json!({ "filter": { "types": ["order.*"] } })).await;
+    assert_eq!((&report["seen"], &report["done"]), (&json!(1), &json!(0)), "{report}");
     let (status, report) = stack.post("/queues/orders-dlq/redrive", Value::Null).await;
     assert_eq!((status, &report["done"], &report["failures"]), (200, &json!(1), &json!([])), "{report}");
     assert_eq!((stack.received().await.as_str(), stack.depth("orders-dlq").await), ("no envelope", 0));
+
+    stack.send("orders-dlq", ENVELOPE).await;
+    let (_, corrected) = stack.post(path, json!({ "set": ["id=\"m-5\""] })).await;
+    assert_eq!(corrected, json!({ "id": "m-5", "dead_letter": "m-1", "redriven": true }));
+    assert_eq!(stack.journal.message("m-5").unwrap().corrects.as_deref(), Some("m-1"));
 
     let (status, unknown) = stack.post("/queues/none/redrive", Value::Null).await;
     assert!(status == 422 && unknown["detail"] == "none is not a queue of this stack", "{unknown}");

@@ -2,6 +2,7 @@
 "use strict";
 
 const HEIGHT = 140;
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium", hourCycle: "h23" });
 const color = (element) => getComputedStyle(element).color;
 
 function draw(figure) {
@@ -14,8 +15,12 @@ function draw(figure) {
     legend: { show: false },
     cursor: { show: false },
     scales: { y: { range: (_plot, _min, max) => [0, Math.max(max ?? 0, 1)] } },
-    axes: [{ ...axis, space: 80 }, { ...axis, size: 48 }],
-    series: [{}, ...series.map((item) => ({ stroke: color(item), width: 1.5, spanGaps: true }))],
+    axes: [
+      { ...axis, space: 80, values: (_plot, seconds) => seconds.map((at) => clock.format(new Date(at * 1000))) },
+      { ...axis, size: 48 },
+    ],
+    // A latency alone among seconds without one is a point.
+    series: [{}, ...series.map((item) => ({ stroke: color(item), width: 1.5, spanGaps: true, points: { show: true, size: 3 } }))],
   };
   const plot = new uPlot(options, [[], ...series.map(() => [])], place);
   const show = (history) => {

@@ -10,7 +10,7 @@ use crate::admin::Console;
 /// The numbers of a function, with their labels.
 const FACTS: [(&str, &str); 6] = [
     ("environments", "Environments"),
-    ("busy", "busy"),
+    ("busy", "Busy"),
     ("invocations", "Invocations"),
     ("errors", "Errors"),
     ("throttles", "Throttled"),

@@ -40,6 +40,10 @@ pub(in crate::admin) fn message(console: &Console, view: &MessageView, lines: &[
                 ] {
                     @if let Some(value) = value { dt { (label) } dd { code { (value) } } }
                 }
+                @if let Some(id) = &view.corrects {
+                    dt { "Corrects" } dd { a href={ "/messages/" (segment(id)) } { code { (id) } } }
+                }
+                @if let Some(pointer) = &view.row.pointer { dt { "Item" } dd { code { (pointer) } " of a batch" } }
             }
             (actions(view))
             @if view.is_incomplete {
@@ -125,11 +129,27 @@ fn refusal(view: &MessageView, rejection: &Value, faults: &[Fault]) -> Markup {
     }
 }
 
+/// Returns the faults of a refused request or item. Those of the items of a refused batch have their place in it.
 fn faults(rejection: Option<&Value>) -> Vec<Fault> {
-    let errors = rejection.and_then(|rejection| rejection["errors"].as_array()).into_iter().flatten();
-    errors
-        .filter_map(|error| Some((error["pointer"].as_str()?.to_owned(), error["detail"].as_str()?.to_owned())))
-        .collect()
+    let Some(rejection) = rejection else { return Vec::new() };
+    let fault = |place: &str, error: &Value| {
+        Some((format!("{place}{}", error["pointer"].as_str()?), error["detail"].as_str()?.to_owned()))
+    };
+    let mut faults: Vec<_> = list(&rejection["errors"]).iter().filter_map(|error| fault("", error)).collect();
+    for (index, item) in list(&rejection["items"]).iter().enumerate() {
+        let (place, errors) = (format!("/{index}"), list(&item["errors"]));
+        if let (true, Some(code)) = (errors.is_empty(), item["code"].as_str()) {
+            let detail = item["detail"].as_str().unwrap_or_default();
+            faults.push((place, format!("{code}: {detail}")));
+        } else {
+            faults.extend(errors.iter().filter_map(|error| fault(&place, error)));
+        }
+    }
+    faults
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 /// Shows the steps, with the durations that the functions logged: the broker's in the line of the request, the
@@ -164,9 +184,10 @@ fn step(step: &Value, handled_ms: Option<f64>) -> Markup {
         li {
             (time(text("at").unwrap_or_default())) " " (state(text("step").unwrap_or_default()))
             span.detail {
-                @for name in ["queue", "function", "reason", "code"] {
+                @for name in ["from", "queue", "function", "code", "reason"] {
                     @if let Some(value) = text(name) { span { (name) " " b { (value) } } " " }
                 }
+                @if let Some(id) = text("by") { "by " a href={ "/messages/" (segment(id)) } { code { (id) } } }
                 @if let Some(count) = step["receive_count"].as_u64() { span { "receive " b { (count) } } " " }
                 @if let Some(handled_ms) = handled_ms { span { "handler " b { (handled_ms) " ms" } } }
                 @if let Some(delay) = step["visible_in_s"].as_u64() { span { "in " b { (delay) " s" } } }

@@ -67,6 +67,7 @@ fn filters(filter: &Filter) -> Markup {
             (text("type", "Type", &filter.event_type))
             (text("queue", "Queue", &filter.queue))
             (text("principal", "Principal", &filter.principal))
+            (text("code", "Code", &filter.code))
             button type="submit" { "Filter" }
         }
     }
@@ -102,7 +103,10 @@ fn line(row: &Row) -> Markup {
             td.age { (time(&row.at)) }
             td.type {
                 a.open href={ "/messages/" (segment(&row.id)) } { (name) }
-                @if let Some(status) = row.status { " " span.code { (status) " " (row.code.as_deref().unwrap_or_default()) } }
+                @if let Some(pointer) = &row.pointer { " " code { (pointer) } }
+                @if row.status.is_some() || row.code.is_some() {
+                    " " span.code { @if let Some(status) = row.status { (status) " " } (row.code.as_deref().unwrap_or_default()) }
+                }
             }
             td { (row.queue.as_deref().unwrap_or_default()) }
             td { (row.principal.as_deref().unwrap_or_default()) }

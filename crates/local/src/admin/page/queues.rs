@@ -76,7 +76,7 @@ fn table(queues: &[Value]) -> Markup {
             caption.hidden { "Queues" }
             thead {
                 tr {
-                    @for title in ["Queue", "Visible", "In flight", "Delayed", "Oldest", "Dead letters by reason"] {
+                    @for title in ["Queue", "Visible", "In flight", "Delayed", "Oldest", "Dead letters by code and reason"] {
                         th scope="col" { (title) }
                     }
                     th scope="col" { span.hidden { "Actions" } }
@@ -103,8 +103,14 @@ fn row(queue: &Value) -> Markup {
                 }
                 td.count-of { @if let Some(age) = queue["oldest_s"].as_u64() { (age) " s" } }
                 td {
-                    @for (reason, count) in queue["reasons"].as_object().into_iter().flatten() {
-                        span.reason { b { (count) } " " (reason) }
+                    @for cause in queue["reasons"].as_array().into_iter().flatten() {
+                        span.reason {
+                            b { (cause["count"]) } " "
+                            @if let Some(code) = cause["code"].as_str() {
+                                a href={ "/messages?state=dead&code=" (segment(code)) } { code { (code) } } " "
+                            }
+                            (cause["reason"].as_str().unwrap_or_default())
+                        }
                     }
                 }
                 td.actions {
