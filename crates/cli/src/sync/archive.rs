@@ -262,6 +262,14 @@ mod tests {
     }
 
     #[test]
+    fn the_template_names_the_objects_as_the_archive_does() {
+        assert_eq!(sluicegate_contract::ARCHIVE_PREFIX, sluicegate_archive::PREFIX);
+        assert!(
+            BUCKET_LINES.contains("Prefix: archive/,") && FUNCTION_LINES.contains("${ArchiveBucket.Arn}/archive/*")
+        );
+    }
+
+    #[test]
     fn a_template_without_a_topic_gets_no_alarms() {
         let template = "Resources:\n  Api: { Type: AWS::Serverless::HttpApi }\n  In:\n    Type: AWS::Serverless::Function\n    \
                         Properties:\n      Events:\n        A: { Type: HttpApi, Properties: { ApiId: !Ref Api, Method: POST, \
