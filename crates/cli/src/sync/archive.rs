@@ -81,7 +81,9 @@ ArchiverFunction:
     Timeout: 60
     LoggingConfig: { LogFormat: JSON, ApplicationLogLevel: TRACE, LogGroup: !Ref ArchiverLogs }
     Environment:
-      Variables: { ARCHIVE_BUCKET: !Ref ArchiveBucket, RUST_LOG: warn }
+      Variables:
+        ARCHIVE_BUCKET: !Ref ArchiveBucket
+        RUST_LOG: warn
     Policies:
       - Statement:
           - Effect: Allow
