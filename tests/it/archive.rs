@@ -1,4 +1,4 @@
-//! Other readers of the archive: DuckDB.
+//! The archive in a folder: DuckDB reads it, and a replay sends it to RabbitMQ and to Kafka.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use sluicegate_archive::{Hour, ObjectKey, line, write};
 use sluicegate_envelope::Envelope;
 
+use crate::dlq::binary::{ran, sluicegate};
+use crate::support::kafka::Broker;
+use crate::support::rabbitmq::Vhost;
 use crate::support::root;
 use crate::webhook_peers::from_run;
 
@@ -82,4 +85,66 @@ fn duckdb_reads_the_archive_by_its_partitions() {
     let (_, query) = page.split_once("```sql\n").expect("a query");
     let (query, _) = query.split_once("```").expect("its end");
     assert_eq!(rows(query, folder.path()), json!([["o-1", 1_001]]));
+}
+
+/// Returns a folder with five events of two groups in two hours, and an arguments' list of a replay of them all.
+fn grouped() -> (tempfile::TempDir, Vec<String>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    for hour in [10, 11] {
+        let of_hour = |n: u32| {
+            let time = format!("2026-11-29T{hour}:00:0{n}Z");
+            let event =
+                Envelope::builder(format!("e-{hour}-{n}"), "/orders", "order.placed").group(format!("g-{}", n % 2));
+            let event = event.attribute("time", &time).expect("a time");
+            event.payload(Some("application/json"), "{}").build().expect("valid")
+        };
+        let events: Vec<_> = (0..if hour == 10 { 3 } else { 2 }).map(of_hour).collect();
+        write_object(folder.path(), &events.iter().collect::<Vec<_>>());
+    }
+    let arguments = [folder.path().to_str().expect("UTF-8"), "--from", "2026-11-29T10:00:00Z", "--queue"];
+    let arguments = arguments.map(str::to_owned).to_vec();
+    (folder, arguments)
+}
+
+/// The ids of [`grouped`] in the order of their time.
+const GROUPED: [&str; 5] = ["e-10-0", "e-10-1", "e-10-2", "e-11-0", "e-11-1"];
+
+#[tokio::test]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_replay_goes_to_a_queue_of_rabbitmq_in_order_and_once_per_journal() {
+    let (vhost, (folder, arguments)) = (Vhost::create().await, grouped());
+    vhost.declare_queue("orders").await;
+    let journal = folder.path().join("journal").to_str().expect("UTF-8").to_owned();
+    let replay = async |queue: &str| {
+        let own = [queue, "--journal", &journal];
+        let all: Vec<_> = arguments.iter().map(String::as_str).chain(own).collect();
+        let mut command = sluicegate("replay", &all);
+        command.env("RABBITMQ_URL", vhost.url());
+        ran(command).await
+    };
+    replay("rabbitmq:/orders").await.expect(0, &["5 sent of 5 that match"]);
+    replay("rabbitmq:/orders").await.expect(0, &["0 sent of 5 that match", "5 sent by an earlier run"]);
+    let messages = vhost.until_drained("orders", 5).await;
+    let events: Vec<_> = messages.iter().map(|message| Envelope::decode(message.text()).expect("an event")).collect();
+    assert_eq!(events.iter().map(Envelope::id).collect::<Vec<_>>(), GROUPED);
+    assert!(events.iter().all(|event| event.replay_id().is_some() && event.group().is_some()));
+    std::fs::remove_file(&journal).expect("removed");
+    replay("rabbitmq:/absent").await.expect(1, &["run the same command again"]);
+    vhost.delete().await;
+}
+
+#[tokio::test]
+#[ignore = "needs the Kafka peers, which ./tests/run brings"]
+async fn a_replay_goes_to_a_topic_in_the_order_of_each_group() {
+    let (broker, (_folder, arguments)) = (Broker::start(&["orders:2"]).await, grouped());
+    let all: Vec<_> = arguments.iter().map(String::as_str).chain(["kafka:orders"]).collect();
+    let mut command = sluicegate("replay", &all);
+    command.env("KAFKA_BOOTSTRAP_SERVERS", broker.servers()).env("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT");
+    ran(command).await.expect(0, &["5 sent of 5 that match"]);
+    let records = broker.records("orders").await;
+    for (group, expected) in [("g-0", &["e-10-0", "e-10-2", "e-11-0"][..]), ("g-1", &["e-10-1", "e-11-1"])] {
+        let of_group = records.iter().filter(|record| record.key.as_deref() == Some(group));
+        assert_eq!(of_group.map(|record| record.event_id()).collect::<Vec<_>>(), expected, "{group}");
+    }
+    assert!(records.iter().all(|record| record.headers["ce_replayid"].is_string()), "{records:?}");
 }

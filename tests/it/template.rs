@@ -11,11 +11,11 @@ use std::{
     process::Command,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluicegate_contract::{Contract, Drift, Operation, binding_variable};
 use sluicegate_doctor::{Inventory, examine};
 use sluicegate_queue::{Binding, queue_names};
-use sluicegate_sam::{FunctionPlan, Notice, Settings, StackPlan};
+use sluicegate_sam::{FunctionPlan, Notice, Settings, StackPlan, TemplateDocument};
 use sluicegate_topology::Topology;
 
 use crate::support::{project::Project, root};
@@ -91,6 +91,38 @@ fn a_project_with_other_routes_keeps_the_rules() {
     }
     assert!(removed > 0, "no route could be removed");
     check(project.path());
+}
+
+#[test]
+fn the_buckets_that_sync_writes_are_encrypted_and_private_and_their_objects_expire() {
+    let project = Project::copy();
+    let contract = "functions/ingress/openapi.yaml";
+    let (route, all) = ("        queue: orders\n", project.text(contract));
+    assert!(all.contains(route), "{all}");
+    let large = "        archive: true\n        largePayloads: s3\n        payloadBytes: 2000000\n";
+    fs::write(project.path().join(contract), all.replace(route, &format!("{route}{large}"))).expect("written");
+    project.succeed("cargo sluicegate sync");
+
+    let template = TemplateDocument::parse("template.yaml", &project.text("template.yaml")).expect("a template").value;
+    let resources = template["Resources"].as_object().expect("resources");
+    let buckets: BTreeMap<_, _> = resources.iter().filter(|(_, it)| it["Type"] == "AWS::S3::Bucket").collect();
+    let expected = [("ArchiveBucket", 365, json!("archive/")), ("PayloadBucket", 30, Value::Null)];
+    assert_eq!(buckets.len(), expected.len(), "{buckets:?}");
+    for (id, days, prefix) in expected {
+        let bucket = &resources[id];
+        assert_eq!(
+            (&bucket["DeletionPolicy"], &bucket["UpdateReplacePolicy"]),
+            (&json!("RetainExceptOnCreate"), &json!("Retain"))
+        );
+        let properties = &bucket["Properties"];
+        let encryption = &properties["BucketEncryption"]["ServerSideEncryptionConfiguration"];
+        assert_eq!(encryption, &json!([{ "ServerSideEncryptionByDefault": { "SSEAlgorithm": "AES256" } }]), "{id}");
+        let blocks = properties["PublicAccessBlockConfiguration"].as_object().expect("four blocks");
+        assert_eq!((blocks.len(), blocks.values().all(|block| block == true)), (4, true), "{id}");
+        let rules = properties["LifecycleConfiguration"]["Rules"].as_array().expect("rules");
+        let rule = (&rules[0]["Status"], &rules[0]["ExpirationInDays"], &rules[0]["Prefix"]);
+        assert_eq!((rules.len(), rule), (1, (&json!("Enabled"), &json!(days), &prefix)), "{id}");
+    }
 }
 
 #[test]

@@ -13,8 +13,9 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use rustls::RootCertStore;
-use rustls::pki_types::ServerName;
+use rustls::client::WantsClientCert;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ConfigBuilder, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -200,9 +201,25 @@ impl Lease<'_> {
 /// # Errors
 /// rustls lacks a cipher suite, which its provider rules out.
 pub fn tls_config() -> Result<Arc<ClientConfig>, rustls::Error> {
+    Ok(Arc::new(trusting_the_system()?.with_no_client_auth()))
+}
+
+/// Returns a TLS configuration as [`tls_config`] that also has a certificate for peers that ask for one: the client's
+/// own first, then those of its issuers.
+///
+/// # Errors
+/// The key is of an unknown kind, or is not that of the certificate.
+pub fn tls_config_with_certificate(
+    certificates: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
+    Ok(Arc::new(trusting_the_system()?.with_client_auth_cert(certificates, key)?))
+}
+
+fn trusting_the_system() -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(trust_roots());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+    Ok(config.with_root_certificates(roots))
 }

@@ -28,6 +28,7 @@ mod clock;
 mod endpoint;
 mod environment;
 pub mod http_client;
+mod presigned;
 mod progress;
 mod retry;
 #[cfg(feature = "s3")]
@@ -42,6 +43,7 @@ use std::error::Error;
 use std::time::Duration;
 
 pub use self::environment::{AwsConfigError, AwsEnvironment, Service};
+pub use self::presigned::PresignedGet;
 pub use self::progress::Progress;
 pub use self::retry::is_throttling;
 #[cfg(feature = "s3")]

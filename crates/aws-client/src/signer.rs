@@ -18,7 +18,6 @@ pub(crate) const ESCAPED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// Characters that the values of a canonical query escape.
-#[cfg(feature = "s3")]
 pub(crate) const ESCAPED_IN_QUERY: &AsciiSet = &ESCAPED.add(b'/');
 
 /// The credentials, Region and service of a signature.
@@ -91,21 +90,25 @@ impl Scope {
     /// Returns the `authorization` of a canonical request. `names` are its signed headers in parts, `date` is
     /// [`timestamp`] of `now`.
     pub(super) fn authorization(&self, canonical: &str, names: [&str; 3], date: &str, now: SystemTime) -> String {
-        let day = &date[..8];
-        let mut text = String::with_capacity(256);
-        let (region, service) = (&self.region, self.service);
-        // Writing to a String cannot fail, here and below.
-        let _ = write!(text, "AWS4-HMAC-SHA256\n{date}\n{day}/{region}/{service}/aws4_request\n");
-        push_hex(&mut text, &Sha256::digest(canonical.as_bytes()));
-        let signature = calculate_signature(self.key(day, now), text.as_bytes());
-
+        let signature = self.signature(canonical, date, now);
         let mut authorization = String::with_capacity(384);
-        let key_id = self.credentials.access_key_id();
+        let (day, region, service, key_id) = (&date[..8], &self.region, self.service, self.credentials.access_key_id());
+        // Writing to a String cannot fail.
         let _ = write!(authorization, "AWS4-HMAC-SHA256 Credential={key_id}/{day}/{region}/{service}/aws4_request, ");
         authorization.push_str("SignedHeaders=");
         authorization.extend(names);
         authorization.extend([", Signature=", &signature]);
         authorization
+    }
+
+    /// Returns the signature of a canonical request. `date` is [`timestamp`] of `now`.
+    pub(super) fn signature(&self, canonical: &str, date: &str, now: SystemTime) -> String {
+        let (day, region, service) = (&date[..8], &self.region, self.service);
+        let mut text = String::with_capacity(256);
+        // Writing to a String cannot fail.
+        let _ = write!(text, "AWS4-HMAC-SHA256\n{date}\n{day}/{region}/{service}/aws4_request\n");
+        push_hex(&mut text, &Sha256::digest(canonical.as_bytes()));
+        calculate_signature(self.key(day, now), text.as_bytes())
     }
 
     pub(super) fn session_token(&self) -> Option<&str> {

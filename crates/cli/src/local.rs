@@ -12,8 +12,10 @@ use std::{
 };
 
 use clap::Args;
-use sluicegate_contract::Contract;
-use sluicegate_local::{BrokerChoice, ContractFacts, Options, Stack, Terminal, cargo_build::CommandPackage, secrets};
+use sluicegate_contract::{ARCHIVE_PREFIX, Contract};
+use sluicegate_local::{
+    ArchiveFolder, BrokerChoice, ContractFacts, Options, Stack, Terminal, cargo_build::CommandPackage, secrets,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{console, development, fail, input, local_project::LocalProject, paths};
@@ -49,6 +51,9 @@ pub(crate) struct Arguments {
     /// Use LocalStack or another endpoint instead of the built-in SQS and Secrets Manager
     #[arg(long, value_name = "URL")]
     endpoint_url: Option<String>,
+    /// Write the objects of the archive to this folder too, for `sluicegate replay FOLDER` and DuckDB
+    #[arg(long, value_name = "FOLDER", conflicts_with = "endpoint_url")]
+    archive_dir: Option<PathBuf>,
     /// Queues on a private RabbitMQ node, started and ended with the stack (parameter Broker=rabbitmq); needs
     /// rabbitmq-server
     #[arg(long)]
@@ -194,6 +199,7 @@ fn options(arguments: Arguments, contract: Option<&Contract>, terminal: &Termina
         admin_port: arguments.admin_port,
         aws_port: arguments.aws_port,
         endpoint_url: arguments.endpoint_url,
+        archive: arguments.archive_dir.map(|path| ArchiveFolder { path, prefix: ARCHIVE_PREFIX }),
         rabbitmq: match (arguments.rabbitmq_url, arguments.rabbitmq) {
             (Some(url), _) => Some(BrokerChoice::At(url)),
             (None, true) => Some(BrokerChoice::Private),

@@ -4,6 +4,7 @@
 
 mod journal;
 mod sending;
+mod target;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -16,7 +17,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use self::{
     journal::Journal,
-    sending::{DryRun, Report, Sender, Target},
+    sending::{DryRun, Report, Sender},
+    target::{Target, is_of_sqs},
 };
 use crate::{
     CommandError,
@@ -60,7 +62,8 @@ pub(crate) struct Arguments {
     /// name~REGEX; all must hold
     #[arg(long = "filter", value_name = "CONDITION")]
     filters: Vec<String>,
-    /// The queue: a name, URL or ARN of SQS
+    /// The queue: a name, URL or ARN of SQS; rabbitmq:EXCHANGE/ROUTING_KEY (rabbitmq:/QUEUE for one queue) at
+    /// RABBITMQ_URL; or kafka:TOPIC at KAFKA_BOOTSTRAP_SERVERS. These two read the variables of ingress
     #[arg(long, value_name = "QUEUE", required_unless_present = "dry_run")]
     queue: Option<String>,
     /// The largest number of events per second, such as 50/s (or per minute: 30/m)
@@ -158,19 +161,30 @@ impl Arguments {
         let mut keys = archive.keys(Hour::of(selection.from), Hour::of(selection.to)).await?;
         keys.retain(|key| selection.has_type(key));
         let stop = stop_at_ctrl_c();
-        match (&self.queue, &config) {
+        let Some(target) = self.target(config.as_ref()).await? else {
+            return sending::run(&archive, &keys, selection, &mut DryRun, &stop).await;
+        };
+        let mut sender = Sender::new(target, selection, self.rate, journal);
+        sending::run(&archive, &keys, selection, &mut sender, &stop).await
+    }
+
+    /// Returns where the events are sent; `None` for a dry run.
+    async fn target(&self, config: Option<&SdkConfig>) -> Result<Option<Target>, CommandError> {
+        match (&self.queue, config) {
+            (Some(queue), _) if !self.dry_run && !is_of_sqs(queue) => {
+                Target::of_binding(queue, |name| std::env::var(name).ok()).map(Some)
+            }
             (Some(queue), Some(config)) if !self.dry_run => {
                 let queue = sqs::find(config, queue).await?;
-                let target = Target::new(&environment(config).await?, &queue.url);
-                let mut sender = Sender::new(target, selection, self.rate, journal);
-                sending::run(&archive, &keys, selection, &mut sender, &stop).await
+                Ok(Some(Target::sqs(&environment(config).await?, &queue.url)))
             }
-            _ => sending::run(&archive, &keys, selection, &mut DryRun, &stop).await,
+            _ => Ok(None),
         }
     }
 
     fn needs_aws(&self) -> bool {
-        self.archive.starts_with(BUCKET) || !self.dry_run
+        let sends_to_sqs = || self.queue.as_deref().is_some_and(is_of_sqs);
+        self.archive.starts_with(BUCKET) || !self.dry_run && sends_to_sqs()
     }
 
     /// Prints what was done, and returns the exit code.

@@ -72,6 +72,9 @@ pub const SQS_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// The logical queue of the archive: every message of a route with `archive: true` goes to it too.
 pub const ARCHIVE_QUEUE: &str = "archive";
 
+/// What the keys of the archive's objects start with, for templates and their checks.
+pub const ARCHIVE_PREFIX: &str = "archive/";
+
 /// The largest JSON payload that always fits into an SQS message: 24 KiB are left for the envelope. A payload with
 /// white space around the JSON value counts as another media type, because it is sent in base64.
 pub const SQS_JSON_BYTES_MAX: usize = SQS_MESSAGE_BYTES_MAX - 24 * 1024;

@@ -342,6 +342,7 @@ fn the_archive_gets_a_copy_of_every_message() {
         (", archive: true", &["q", "archive"]),
         (", archive: true, copyTo: [audit]", &["q", "audit", "archive"]),
         (", archive: true, status: true", &["q", "archive"]),
+        (", archive: true, batch: true", &["q", "archive"]),
     ] {
         let contract = with(members);
         let enqueue = &contract.operations()[0].enqueue;

@@ -3,6 +3,7 @@
 
 mod alarms;
 mod api;
+mod archive;
 mod binding;
 mod concurrency;
 mod deployed;
@@ -38,6 +39,7 @@ pub fn checks() -> impl Iterator<Item = &'static Check> {
         alarms::CHECKS,
         mq::CHECKS,
         kafka::CHECKS,
+        archive::CHECKS,
         network::CHECKS,
         topology::CHECKS,
         deployed::CHECKS,

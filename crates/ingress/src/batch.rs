@@ -16,7 +16,7 @@ use sluicegate_queue::Receipt;
 use crate::{
     answer::Answer,
     json::JsonError,
-    rejection::{ANSWER_BYTES_MAX, BodyFault, Code, Rejection, UNAVAILABLE_RETRY_AFTER_S},
+    rejection::{ANSWER_BYTES_MAX, BodyFault, Code, Destinations, Rejection, UNAVAILABLE_RETRY_AFTER_S},
 };
 
 /// Returns the items of a JSON array as written, at most `max`, and how many there are; `None` if it is another value.
@@ -129,18 +129,23 @@ struct Item<'a> {
     detail: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [BodyFault],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destinations: Option<&'a Destinations>,
 }
 
 impl<'a> Item<'a> {
     fn new(result: &'a Result<Receipt, Rejection>, detail: Detail) -> Self {
         match result {
-            Ok(Receipt { id, .. }) => Self { status: 202, id: Some(id), code: None, detail: None, errors: &[] },
+            Ok(Receipt { id, .. }) => {
+                Self { status: 202, id: Some(id), code: None, detail: None, errors: &[], destinations: None }
+            }
             Err(rejection) => Self {
                 status: rejection.code.status().as_u16(),
                 id: rejection.id.as_deref(),
                 code: Some(rejection.code.as_str()),
                 detail: Some(&*rejection.detail).filter(|_| detail != Detail::Codes),
                 errors: if detail == Detail::Whole { &rejection.faults } else { &[] },
+                destinations: rejection.destinations.as_deref().filter(|_| detail == Detail::Whole),
             },
         }
     }

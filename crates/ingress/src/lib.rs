@@ -87,7 +87,7 @@ use std::{
 
 use http::StatusCode;
 use lambda_http::{Context, LambdaEvent};
-use sluicegate_contract::{Contract, DOCUMENT_PATH, RouteError};
+use sluicegate_contract::{Contract, DOCUMENT_PATH, Operation, RouteError};
 use sluicegate_queue::{Producer, Receipt};
 use sluicegate_telemetry::Emitter;
 use time::OffsetDateTime;
@@ -376,7 +376,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
             deadline,
         };
         let Some(draft) = validated.one() else {
-            return self.admit_batch(&validated, now, &options, record).await.map(Admitted::Batch);
+            return self.admit_batch(&validated, operation, now, &options, record).await.map(Admitted::Batch);
         };
         let queue = enqueue::queue(operation, &draft)?;
         let (envelope, identity) = enqueue::envelope(&draft, queue, now, record.traceparent())?;
@@ -422,6 +422,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
     async fn admit_batch(
         &self,
         validated: &Validated<'static>,
+        operation: &Operation,
         now: OffsetDateTime,
         options: &SendOptions<'_>,
         record: &mut RequestRecord,
@@ -430,7 +431,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         record.chosen(queue);
         let envelope = |draft| Ok(enqueue::envelope(&draft, queue, now, record.traceparent())?.0);
         let envelopes = validated.items().map(|draft| draft.and_then(envelope)).collect();
-        Ok(self.queues.send_all(queue, envelopes, options, record).await)
+        Ok(self.queues.send_all(queue, operation, envelopes, options, record).await)
     }
 
     /// Answers a request for the API document or for the methods of a route; `None` for any other request.

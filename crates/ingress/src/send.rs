@@ -3,7 +3,7 @@
 //! Only a receipt is a success. Any other outcome, including a timeout, is answered with 503, and the client may repeat
 //! the request.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
 
 use sluicegate_contract::Operation;
 use sluicegate_envelope::Envelope;
@@ -61,28 +61,27 @@ impl<P: Producer> Queues<P> {
         Ok(PermittedSends { first, copies })
     }
 
-    /// Sends the envelopes of a batch and waits for the confirms; returns the result of each item.
+    /// Sends the envelopes of a batch to the queue and to those of its copies, if the breaker of each permits it, and
+    /// waits for the confirms; returns the result of each item.
     pub(crate) async fn send_all(
         &self,
         queue: &str,
+        operation: &Operation,
         items: Vec<Result<Envelope, Rejection>>,
         options: &SendOptions<'_>,
         record: &mut RequestRecord,
     ) -> Vec<Result<Receipt, Rejection>> {
         let envelopes: Vec<_> = items.iter().filter_map(|item| item.as_ref().ok()).collect();
-        let sent = match self.permit_one(queue) {
-            _ if envelopes.is_empty() => Ok(Vec::new()),
-            Ok(permitted) => Ok(permitted.send_all(&envelopes, options, record).await),
-            Err(rejection) => Err(rejection),
+        let sent = match self.permit(queue, operation) {
+            _ if envelopes.is_empty() => Vec::new(),
+            Ok(permitted) => permitted.send_all(&envelopes, options, record).await,
+            Err(rejection) => vec![Err(rejection); envelopes.len()],
         };
-        let mut sent = sent.map(Vec::into_iter);
-        let result = |item: Result<Envelope, Rejection>| {
-            let envelope = item?;
-            let missing = || Err(SendError::Unknown { reason: "the producer has no result".to_owned() });
-            let sent = sent.as_mut().map_err(|rejection| rejection.clone())?;
-            sent.next().unwrap_or_else(missing).map_err(|error| rejection(&error, &envelope))
-        };
-        items.into_iter().map(result).collect()
+        let mut sent = sent.into_iter();
+        items
+            .into_iter()
+            .map(|item| item.and_then(|envelope| sent.next().unwrap_or_else(|| missing(&envelope))))
+            .collect()
     }
 
     fn permit_one<'q>(&'q self, queue: &'q str) -> Result<PermittedSend<'q, P>, Rejection> {
@@ -121,6 +120,22 @@ impl<P: Producer> PermittedSends<'_, P> {
         }
         Ok(receipt)
     }
+
+    /// Sends the envelopes to each queue, one queue after another, and waits for the confirms of the brokers; returns
+    /// the result of each.
+    async fn send_all(
+        self,
+        envelopes: &[&Envelope],
+        options: &SendOptions<'_>,
+        record: &mut RequestRecord,
+    ) -> Vec<Result<Receipt, Rejection>> {
+        let queue = self.first.queue;
+        let mut results = self.first.send_all(envelopes, options, record).await;
+        if !self.copies.is_empty() {
+            Box::pin(send_all_copies(queue, self.copies, envelopes, &mut results, options, record)).await;
+        }
+        results
+    }
 }
 
 /// A permitted send to one queue.
@@ -149,12 +164,13 @@ impl<P: Producer> PermittedSend<'_, P> {
         sent.map_err(|error| rejection(&error, envelope))
     }
 
+    /// Sends the envelopes and waits for the confirms; returns the result of each.
     async fn send_all(
         self,
         envelopes: &[&Envelope],
         options: &SendOptions<'_>,
         record: &mut RequestRecord,
-    ) -> Vec<Result<Receipt, SendError>> {
+    ) -> Vec<Result<Receipt, Rejection>> {
         let messages: Vec<_> = envelopes.iter().map(|envelope| options.message(envelope)).collect();
         let started = Instant::now();
         let sent = self.producer.send_all(&messages, options.deadline).await;
@@ -165,7 +181,12 @@ impl<P: Producer> PermittedSend<'_, P> {
             trace.sent(self.queue, self.producer.destination(), took, &sent);
         }
         Verdict::of_all(&sent, took, started + took >= options.deadline).settle(self.permit, self.queue);
-        sent
+        let mut sent = sent.into_iter();
+        let result = |envelope: &&Envelope| match sent.next() {
+            Some(sent) => sent.map_err(|error| rejection(&error, envelope)),
+            None => missing(envelope),
+        };
+        envelopes.iter().map(result).collect()
     }
 }
 
@@ -180,33 +201,59 @@ async fn send_copies<P: Producer>(
     options: &SendOptions<'_>,
     record: &mut RequestRecord,
 ) -> Result<(), Rejection> {
-    let mut destinations = vec![Destination { queue: queue.to_owned(), stored: IsStored::Yes }];
-    let mut failed = None;
-    for copy in copies {
-        let queue = copy.queue.to_owned();
-        let stored = match &failed {
-            Some(_) => IsStored::No,
-            None => match copy.send(envelope, options, record).await {
-                Ok(_) => IsStored::Yes,
-                Err(rejection) => {
-                    // A rejection has the id of the message if it may be stored.
-                    let stored = if rejection.id.is_some() { IsStored::Unknown } else { IsStored::No };
-                    failed = Some(rejection);
-                    stored
-                }
-            },
-        };
-        destinations.push(Destination { queue, stored });
+    let queues = names(queue, &copies);
+    for (place, copy) in copies.into_iter().enumerate() {
+        let sent = copy.send(envelope, options, record).await;
+        sent.map_err(|error| stored_in_part(envelope, &queues, place + 1, error))?;
     }
-    match failed {
-        None => Ok(()),
-        Some(rejection) => Err(stored_in_part(envelope, Destinations(destinations), rejection)),
+    Ok(())
+}
+
+/// Sends the copies of those messages of a batch that are on `queue`, to one queue after another; no copy of a message
+/// after its failure.
+async fn send_all_copies<P: Producer>(
+    queue: &str,
+    copies: Vec<PermittedSend<'_, P>>,
+    envelopes: &[&Envelope],
+    results: &mut [Result<Receipt, Rejection>],
+    options: &SendOptions<'_>,
+    record: &mut RequestRecord,
+) {
+    let queues = names(queue, &copies);
+    for (place, copy) in copies.into_iter().enumerate() {
+        let stored: Vec<_> = (0..results.len()).filter(|&item| results[item].is_ok()).collect();
+        if stored.is_empty() {
+            return;
+        }
+        let copied: Vec<_> = stored.iter().map(|&item| envelopes[item]).collect();
+        let sent = copy.send_all(&copied, options, record).await;
+        for ((item, envelope), sent) in stored.into_iter().zip(copied).zip(sent) {
+            if let Err(error) = sent {
+                results[item] = Err(stored_in_part(envelope, &queues, place + 1, error));
+            }
+        }
     }
 }
 
-/// Returns the rejection of a message that is not known to be on each of its queues, because one answered with `error`.
-/// The client repeats the request, and the message has the same id on the queues that have it.
-fn stored_in_part(envelope: &Envelope, destinations: Destinations, error: Rejection) -> Rejection {
+/// Returns the names of the queues in the order in which a message is sent to them.
+fn names<P>(queue: &str, copies: &[PermittedSend<'_, P>]) -> Vec<String> {
+    std::iter::once(queue).chain(copies.iter().map(|copy| copy.queue)).map(str::to_owned).collect()
+}
+
+/// Returns the rejection of a message that is on the queues before the one at `failed`, which answered with `error`,
+/// and not on those after it. The client repeats the request, and the message has the same id on the queues that have
+/// it.
+fn stored_in_part(envelope: &Envelope, queues: &[String], failed: usize, error: Rejection) -> Rejection {
+    let destination = |(place, queue): (usize, &String)| {
+        let stored = match place.cmp(&failed) {
+            Ordering::Less => IsStored::Yes,
+            // A rejection has the id of the message if it may be stored.
+            Ordering::Equal if error.id.is_some() => IsStored::Unknown,
+            Ordering::Equal | Ordering::Greater => IsStored::No,
+        };
+        Destination { queue: queue.clone(), stored }
+    };
+    let destinations = Destinations(queues.iter().enumerate().map(destination).collect());
     let detail = "The message is not known to be on each of its queues; see destinations. Send it again with the same \
                   idempotency key.";
     let wait = error.headers.into_iter().find(|(name, _)| *name == "retry-after");
@@ -218,6 +265,11 @@ fn stored_in_part(envelope: &Envelope, destinations: Destinations, error: Reject
         log: error.log,
         ..Rejection::new(Code::QueueUnavailable, detail)
     }
+}
+
+/// Returns the result of a message that a producer has none of.
+fn missing(envelope: &Envelope) -> Result<Receipt, Rejection> {
+    Err(rejection(&SendError::Unknown { reason: "the producer has no result".to_owned() }, envelope))
 }
 
 /// Returns the rejection of a message for a queue whose breaker is open for this time.

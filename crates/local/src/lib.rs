@@ -20,6 +20,7 @@
 //!     admin_port: 3001,
 //!     aws_port: 4566,
 //!     endpoint_url: None,
+//!     archive: None,
 //!     rabbitmq: None,
 //!     release: false,
 //!     freeze: false,
@@ -87,7 +88,7 @@ pub use project::{ApiRequest, Project};
 pub use rabbitmq::{BrokerChoice, BrokerError, TOPOLOGY_FILE, TopologyError, read_topology};
 #[cfg(feature = "rabbitmq")]
 pub use rabbitmq::{NodeError, RabbitmqNode};
-pub use s3::S3;
+pub use s3::{ArchiveFolder, S3};
 pub use secrets::{CallError, SecretError};
 pub use stack::{Addresses, CONCURRENCY_MAX, CONCURRENCY_MIN, CreateError, Options, Stack, StackError};
 pub use terminal::{EVENTS, LineSink, StatusLine, StatusSink, Terminal};

@@ -2,11 +2,14 @@
 //!
 //! PutObject, GetObject, HeadObject, DeleteObject, HeadBucket, CreateBucket and ListObjectsV2 (by prefix and in pages,
 //! without delimiter), with the bucket in the path. Signatures and checksums are not verified, and nothing
-//! expires: a stack lives for a day at most. Everything else is answered with `NotImplemented`.
+//! expires: a stack lives for a day at most. Everything else is answered with `NotImplemented`. With an
+//! [`ArchiveFolder`], the objects of the archive are files too, which outlive the stack.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::{fs, io};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -35,7 +38,35 @@ const SCOPES: [&str; 2] = ["/s3/aws4_request", "%2Fs3%2Faws4_request"];
 
 /// Buckets in memory. Clones share them.
 #[derive(Clone, Default)]
-pub struct S3(Arc<Mutex<Buckets>>);
+pub struct S3 {
+    buckets: Arc<Mutex<Buckets>>,
+    archive: Option<ArchiveFolder>,
+}
+
+/// A folder in which the objects of the archive are files, by their keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchiveFolder {
+    /// The folder, which is created.
+    pub path: PathBuf,
+    /// What the keys of these objects start with, in each bucket.
+    pub prefix: &'static str,
+}
+
+impl ArchiveFolder {
+    /// Writes the file of an object, whole or not at all. An object of another kind has none.
+    fn write(&self, key: &str, body: &[u8]) -> io::Result<()> {
+        let is_name = |part: &str| !["", ".", ".."].contains(&part) && !part.contains('\\');
+        if !key.starts_with(self.prefix) || !key.split('/').all(is_name) {
+            return Ok(());
+        }
+        let path = self.path.join(key);
+        let folder = path.parent().unwrap_or(&self.path);
+        fs::create_dir_all(folder)?;
+        let part = path.with_extension("part");
+        fs::write(&part, body)?;
+        fs::rename(part, path)
+    }
+}
 
 #[derive(Default)]
 struct Buckets {
@@ -54,6 +85,11 @@ struct Object {
 struct Refusal(StatusCode, &'static str, String);
 
 impl S3 {
+    /// Returns a service without buckets.
+    pub(crate) fn new(archive: Option<ArchiveFolder>) -> Self {
+        Self { archive, ..Self::default() }
+    }
+
     /// Creates the buckets of a template, here or at a remote endpoint, where one that exists is used.
     ///
     /// # Errors
@@ -82,7 +118,7 @@ impl S3 {
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Buckets) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.buckets.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Returns the bytes of an object.
@@ -145,12 +181,24 @@ impl S3 {
             ("PUT", key) if !head.headers.contains_key("x-amz-copy-source") => {
                 let body = if is_chunked(&head.headers) { unchunked(&body)? } else { body };
                 let content_type = head.headers.get(header::CONTENT_TYPE).cloned();
+                self.write_to_archive(key, &body)?;
                 self.with(|buckets| buckets.put(bucket, key, body, content_type))
             }
             ("GET" | "HEAD", key) => self.with(|buckets| buckets.get(bucket, key)),
             ("DELETE", key) if !key.is_empty() => self.with(|buckets| buckets.delete(bucket, key)),
             (method, _) => Err(not_implemented(method)),
         }
+    }
+}
+
+impl S3 {
+    /// Writes the file of an object of the archive before the object is there, so that no answer precedes the file.
+    fn write_to_archive(&self, key: &str, body: &[u8]) -> Result<(), Refusal> {
+        let written = self.archive.as_ref().map_or(Ok(()), |archive| archive.write(key, body));
+        written.map_err(|error| {
+            let text = format!("The file of this object cannot be written below --archive-dir: {error}");
+            Refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", text)
+        })
     }
 }
 
@@ -325,6 +373,34 @@ mod tests {
         for (method, target) in [("GET", "/"), ("GET", "/b/k?acl"), ("DELETE", "/b"), ("POST", "/b/k?uploads")] {
             check(method, target, "", (501, "NotImplemented"));
         }
+    }
+
+    #[test]
+    fn the_objects_of_the_archive_are_files_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = ArchiveFolder { path: folder.path().join("copy"), prefix: "archive/" };
+        let s3 = S3::new(Some(archive.clone()));
+        s3.create_bucket("b");
+        let file = |key: &str| std::fs::read_to_string(archive.path.join(key)).ok();
+        for (target, body, key, expected) in [
+            (
+                "/b/archive/date%3D1/event_type%3Da%252Fb/k.zst",
+                "one",
+                "archive/date=1/event_type=a%2Fb/k.zst",
+                Some("one"),
+            ),
+            ("/b/archive/date=1/event_type=a%252Fb/k.zst", "two", "archive/date=1/event_type=a%2Fb/k.zst", Some("two")),
+            ("/b/payloads/k", "x", "payloads/k", None),
+            ("/b/archive/../../k", "x", "../k", None),
+            ("/b/archive/", "x", "archive/", None),
+        ] {
+            assert_eq!(call(&s3, "PUT", target, body).0, 200, "{target}");
+            assert_eq!(file(key).as_deref(), expected, "{target}");
+        }
+        // The folder cannot be made below a file.
+        std::fs::write(archive.path.join("archive/file"), "").unwrap();
+        assert_eq!(call(&s3, "PUT", "/b/archive/file/k", "x"), (500, "InternalError".to_owned()));
+        assert_eq!(call(&s3, "GET", "/b/archive/file/k", "").0, 404);
     }
 
     #[test]

@@ -4,14 +4,16 @@
 //! topic. A record is appended by the task of its partition, one batch at a time and under a sequence number, so that
 //! a batch that is sent again after a lost answer is stored once.
 //!
-//! The client speaks the five requests of a producer and no more, in versions that brokers accept since Kafka 2.4 and
+//! The client speaks the requests of a producer and no more, in versions that brokers accept since Kafka 2.4 and
 //! that Kafka 4 did not remove (<https://cwiki.apache.org/confluence/display/KAFKA/KIP-896>). It does not compress,
 //! does not use transactions and does not create topics.
 
+mod client_certificate;
 mod cluster;
 mod config;
 mod connection;
 mod error_code;
+mod msk_iam;
 mod partition_writer;
 mod partitioner;
 mod producer;

@@ -59,8 +59,13 @@ async fn read(login: &Login) -> Result<Credentials, CredentialsError> {
         Login::Fixed(credentials) => return Ok(credentials.clone()),
         Login::Secret { arn, environment } => (arn, environment),
     };
+    parse(&secret_text(arn, environment).await?)
+}
+
+/// Reads the text of a secret.
+pub(crate) async fn secret_text(arn: &str, environment: &AwsEnvironment) -> Result<String, SecretsManagerError> {
     let deadline = Instant::now() + FETCH_TIMEOUT;
-    parse(&SecretsManagerClient::new(environment).secret_text(arn, deadline).await?)
+    SecretsManagerClient::new(environment).secret_text(arn, deadline).await
 }
 
 fn parse(text: &str) -> Result<Credentials, CredentialsError> {

@@ -8,6 +8,7 @@ use sluicegate_idempotency::MemoryStore;
 use sluicegate_ingress::{AnyStore, Ingress};
 use sluicegate_queue::SendError;
 
+use super::bodies::taking_contract;
 use super::{Broker, ORDER, ORDER_HEADERS, Store, answer, http_api, secret_text, shipped_with};
 
 const QUEUES: [&str; 4] = ["orders", "audit", "search", "webhooks"];
@@ -92,4 +93,50 @@ async fn a_message_that_a_queue_does_not_have_is_a_503_that_says_which() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn each_item_of_a_batch_is_accepted_if_each_queue_has_it() {
+    let contract = taking_contract(&json!({
+        "requestBody": { "required": true, "content": { "application/json": { "schema": {
+            "type": "array",
+            "items": { "type": "object", "properties": { "n": { "type": "integer" } } },
+        } } } },
+        "x-sluicegate": {
+            "batch": true, "copyTo": ["audit"], "archive": true, "idempotency": { "key": "{header.idempotency-key}" },
+        },
+    }));
+    let names = ["q", "audit", "archive"];
+    let take = async |failing: [Option<(usize, SendError)>; 3]| {
+        let brokers = failing.map(|fails_at| Broker { fails_at, ..Broker::default() });
+        let producers = names.into_iter().map(str::to_owned).zip(brokers.clone()).collect();
+        let ingress = Ingress::new(contract, producers, Store::with(&secret_text()));
+        let headers = [("content-type", "application/json"), ("idempotency-key", "k")];
+        let answer =
+            answer(&ingress, &http_api("POST", "/take/a", &headers, r#"[{"n":0},{"n":"x"},{"n":1},{"n":2}]"#)).await;
+        let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+        let statuses: Vec<_> = body["items"].as_array().unwrap().iter().map(|item| item["status"].clone()).collect();
+        let ids =
+            brokers.map(|broker| broker.envelopes().iter().map(|event| event.id().to_owned()).collect::<Vec<_>>());
+        ((answer["statusCode"].clone(), json!(statuses)), body, ids)
+    };
+    let (statuses, body, all) = take([None, None, None]).await;
+    assert_eq!(statuses, (json!(202), json!([202, 422, 202, 202])), "{body}");
+    assert!(all[0].len() == 3 && all[1] == all[0] && all[2] == all[0], "{all:?}");
+
+    // The first message fails on its queue, the first of those on the first copy, and the first of those on the second.
+    let unknown = SendError::Unknown { reason: "as planned".to_owned() };
+    let not_sent = SendError::NotSent { reason: "as planned".to_owned() };
+    let (statuses, body, stored) = take([Some((0, not_sent.clone())), Some((0, unknown)), Some((0, not_sent))]).await;
+    assert_eq!(statuses, (json!(503), json!([503, 422, 503, 503])), "{body}");
+    assert_eq!(stored, [all[0][1..].to_vec(), all[0][2..].to_vec(), Vec::new()], "a repeat has the same ids");
+    let destinations = |stored: [&str; 3]| {
+        Value::from_iter(
+            names.into_iter().zip(stored).map(|(queue, stored)| json!({ "queue": queue, "stored": stored })),
+        )
+    };
+    assert_eq!(body["items"][0]["destinations"], Value::Null);
+    assert_eq!(body["items"][2]["destinations"], destinations(["yes", "unknown", "no"]));
+    assert_eq!(body["items"][3]["destinations"], destinations(["yes", "yes", "no"]));
+    assert_eq!((&body["items"][2]["id"], &body["items"][3]["id"]), (&json!(all[0][1]), &json!(all[0][2])));
 }

@@ -27,7 +27,8 @@ const SEED: u64 = 1_000_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_archive_has_every_order_and_gives_the_stock_again() {
-    let inventory = Inventory::start(&[]).await;
+    let copy = tempfile::tempdir().expect("a folder");
+    let inventory = Inventory::start(&["--archive-dir", copy.path().to_str().expect("UTF-8")]).await;
     let sqs = inventory.sqs();
     // A message of a killed archiver is back soon.
     let archive_queue = sqs.find(ARCHIVE).await;
@@ -59,6 +60,9 @@ async fn the_archive_has_every_order_and_gives_the_stock_again() {
     let once: BTreeMap<&str, &Envelope> = events.iter().map(|event| (event.id(), event)).collect();
     println!("{KILLS} kills: {} messages accepted, {} lines in the archive", accepted.len(), events.len());
     assert_eq!(once.len(), accepted.len(), "each message once, and no other");
+    let copied = read(&Archive::Folder(copy.path().to_owned())).await;
+    let copied: BTreeSet<_> = copied.iter().map(Envelope::id).collect();
+    assert!(once.keys().all(|id| copied.contains(id)), "the folder has the objects of the bucket");
 
     inventory
         .stack

@@ -75,25 +75,32 @@ impl Broker {
     }
 }
 
-/// A login before a broker, encrypted with a certificate and its key if they are given; see
-/// `tests/peers/kafka/login.py`. It ends when it is dropped.
+/// A login before a broker, encrypted with a certificate and its key if they are given, and for clients of the third
+/// file's certificates; see `tests/peers/kafka/login.py`. It ends when it is dropped.
 pub(crate) struct Login {
     _process: Child,
     port: u16,
+    folder: TempDir,
 }
 
 impl Login {
-    pub(crate) async fn start(broker: &Broker, mechanism: &str, tls: Option<[&Path; 2]>) -> Self {
-        let port = free_port().await;
+    pub(crate) async fn start(broker: &Broker, mechanism: &str, tls: &[&Path]) -> Self {
+        let (port, folder) = (free_port().await, TempDir::new().expect("a folder"));
         let (own, broker) = (port.to_string(), broker.port.to_string());
         let mut command = python("login.py", &[&own, &broker, mechanism, USER, PASSWORD]);
-        command.args(tls.into_iter().flatten());
-        Self { _process: listening(command, port).await, port }
+        command.arg(folder.path().join("log")).args(tls);
+        Self { _process: listening(command, port).await, port, folder }
     }
 
     /// Returns the value of `KAFKA_BOOTSTRAP_SERVERS` with this name of the host.
     pub(crate) fn servers(&self, host: &str) -> String {
         format!("{host}:{}", self.port)
+    }
+
+    /// Returns the connection of each login so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        log.lines().map(str::to_owned).collect()
     }
 }
 

@@ -7,6 +7,8 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::routing::any;
+#[cfg(feature = "rabbitmq")]
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures_util::FutureExt as _;
 use proptest::prelude::*;
 use serde_json::json;
@@ -108,6 +110,38 @@ async fn a_batch_is_an_object_for_each_hour_and_type() {
     events.reverse();
     assert!(consume(bucket.archiver(), &events).await.is_empty());
     assert_eq!(bucket.objects(), objects);
+}
+
+#[cfg(feature = "rabbitmq")]
+#[tokio::test]
+async fn a_batch_of_rabbitmq_is_archived_and_fails_whole_without_its_broker() {
+    let events = [event("e-1", "order.placed", 0), event("e-2", "order.placed", 1), event("e-3", "order.paid", 0)];
+    let message = |event: &Envelope| {
+        json!({
+            "basicProperties": {
+                "contentType": "application/cloudevents+json; charset=utf-8",
+                "messageId": event.id(),
+                "deliveryMode": 2,
+            },
+            "data": BASE64_STANDARD.encode(&*event.encode()),
+            "redelivered": false,
+        })
+    };
+    let batch = json!({
+        "eventSource": "aws:rmq",
+        "eventSourceArn": "arn:aws:mq:us-east-1:000000000000:broker:main:b-1",
+        "rmqMessagesByQueue": { "archive::/": events.iter().map(message).collect::<Vec<_>>() },
+    });
+    let batch = batch.to_string();
+    let (bucket, archiver) = Bucket::start(&[]).await;
+    testing::run(archiver.into_consumer(), &batch).await.unwrap();
+    let objects = bucket.objects();
+    assert_eq!(objects.iter().map(|(_, ids)| ids.join(" ")).collect::<Vec<_>>(), ["e-3", "e-1 e-2"]);
+
+    // A copy for the retry queue cannot be published.
+    let (bucket, archiver) = Bucket::start(&["order.paid"]).await;
+    assert!(testing::run(archiver.into_consumer(), &batch).await.is_err());
+    assert_eq!(bucket.objects().len(), 1);
 }
 
 #[tokio::test]

@@ -5,13 +5,13 @@ use std::{
     time::Duration,
 };
 
-use sluicegate_archive::{Archive, AwsEnvironment, ObjectKey};
+use sluicegate_archive::{Archive, ObjectKey};
 use sluicegate_dlq::{CancellationToken, Rate, RateLimiter};
 use sluicegate_envelope::Envelope;
-use sluicegate_queue::{Message, Producer as _, SendError, sqs::SqsProducer};
+use sluicegate_queue::{Message, SendError};
 use tokio::time::Instant;
 
-use super::{Selection, journal::Journal};
+use super::{Selection, journal::Journal, target::Target};
 use crate::{CommandError, progress::Progress};
 
 /// Events that are sent together.
@@ -75,18 +75,6 @@ impl Sink for DryRun {
     }
 }
 
-/// The queue.
-pub(super) struct Target {
-    producer: SqsProducer,
-    is_fifo: bool,
-}
-
-impl Target {
-    pub(super) fn new(environment: &AwsEnvironment, queue_url: &str) -> Self {
-        Self { producer: SqsProducer::new(environment, queue_url), is_fifo: queue_url.ends_with(".fifo") }
-    }
-}
-
 /// Sends the events to a queue.
 pub(super) struct Sender {
     target: Target,
@@ -115,7 +103,7 @@ impl Sender {
     /// later events of the group must not be on the queue.
     fn is_apart(&self, event: &Envelope) -> bool {
         let is_in_group = || event.group().is_some() && self.kept.iter().any(|kept| kept.group() == event.group());
-        self.kept.len() >= self.entries_max || self.target.is_fifo && is_in_group()
+        self.kept.len() >= self.entries_max || self.target.is_ordered() && is_in_group()
     }
 }
 
@@ -139,7 +127,7 @@ impl Sink for Sender {
     async fn flush(&mut self, report: &mut Report) -> Result<(), String> {
         let events = std::mem::take(&mut self.kept);
         let messages: Vec<_> = events.iter().map(Message::new).collect();
-        let results = self.target.producer.send_all(&messages, Instant::now() + SEND_TIME_MAX).await;
+        let results = self.target.send_all(&messages, Instant::now() + SEND_TIME_MAX).await;
         let mut failure = Ok(());
         let mut stored = Vec::new();
         for (event, result) in events.iter().zip(results) {

@@ -81,7 +81,9 @@ ArchiverFunction:
     Timeout: 60
     LoggingConfig: { LogFormat: JSON, ApplicationLogLevel: TRACE, LogGroup: !Ref ArchiverLogs }
     Environment:
-      Variables: { ARCHIVE_BUCKET: !Ref ArchiveBucket, RUST_LOG: warn }
+      Variables:
+        ARCHIVE_BUCKET: !Ref ArchiveBucket
+        RUST_LOG: warn
     Policies:
       - Statement:
           - Effect: Allow
@@ -258,6 +260,14 @@ mod tests {
                 "Roles: [!Ref IngressRole]",
                 "- { Effect: Allow, Action: s3:PutObject, Resource: !Sub '${ArchiveBucket.Arn}/archive/*' }",
             ],
+        );
+    }
+
+    #[test]
+    fn the_template_names_the_objects_as_the_archive_does() {
+        assert_eq!(sluicegate_contract::ARCHIVE_PREFIX, sluicegate_archive::PREFIX);
+        assert!(
+            BUCKET_LINES.contains("Prefix: archive/,") && FUNCTION_LINES.contains("${ArchiveBucket.Arn}/archive/*")
         );
     }
 

@@ -205,12 +205,9 @@ fn archive<'d>(checker: &mut ContractChecker<'d>, enqueue: &'d Node, request: &R
     is_archived
 }
 
-/// Notes a fault for a route whose messages go to several queues, and whose requests are not each one message that a
-/// repeat has too.
+/// Notes a fault for a route whose messages go to several queues, and whose repeats are other messages.
 fn check_repeats(checker: &mut ContractChecker<'_>, at: &Node, enqueue: &Node, request: &Request<'_>) {
-    if request.body.is_some_and(Body::may_be_batch) {
-        checker.fault(at, "does not apply to a batch: send its items one by one, or copy them in a handler");
-    } else if enqueue.get("idempotency").is_none() && provider_key(request).is_none() {
+    if enqueue.get("idempotency").is_none() && provider_key(request).is_none() {
         checker.fault(at, "needs idempotency: a repeat of a request that was stored in part must be the same message");
     }
 }

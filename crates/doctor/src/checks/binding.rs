@@ -8,14 +8,12 @@ use sluicegate_queue::Binding;
 use sluicegate_sam::{Setting, Source};
 use sluicegate_topology::Queue;
 
-use super::{Check, Findings, Model, Severity};
+use super::{Check, Findings, Model, Severity, archive::BUCKET as ARCHIVE_BUCKET};
 use crate::model::{Function, Mapping};
 
 const CONFIGURATION: &str = "https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html";
 
 const IDEMPOTENCY_TABLE: &str = "IDEMPOTENCY_TABLE";
-
-const ARCHIVE_BUCKET: &str = "ARCHIVE_BUCKET";
 
 pub(super) const CHECKS: &[Check] = &[
     Check {

@@ -6,6 +6,9 @@ use crate::model::{Function, Queue};
 /// The actions of Lambda on a queue, with the function's role.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>
 const OF_CONSUMERS: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+/// The variables with the ARN of a secret.
+const SECRETS: [&str; 4] =
+    ["SECRET_ARN", "RABBITMQ_SECRET_ARN", "KAFKA_SECRET_ARN", "KAFKA_CLIENT_CERTIFICATE_SECRET_ARN"];
 const OF_SENDERS: [&str; 2] = ["kms:GenerateDataKey", "kms:Decrypt"];
 const KEYS: &str = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html";
 const ACTIONS: &str =
@@ -209,7 +212,7 @@ fn key_of_consumer(model: &Model<'_>, findings: &mut Findings) {
 
 fn secret_permission(model: &Model<'_>, findings: &mut Findings) {
     for function in &model.functions {
-        for variable in ["SECRET_ARN", "RABBITMQ_SECRET_ARN"] {
+        for variable in SECRETS {
             let Some(arn) = function.variable(variable).known().filter(|arn| arn.starts_with("arn:")) else { continue };
             if function.access.lacks("secretsmanager:GetSecretValue", Some(&arn)) {
                 findings.add_variable(function, variable, "may not secretsmanager:GetSecretValue it");

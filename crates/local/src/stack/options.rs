@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     admin::PublishedDocument, cargo_build::CommandPackage, contract_facts::ContractFacts, gateway::TokenVerifier,
-    rabbitmq::BrokerChoice, terminal::Terminal,
+    rabbitmq::BrokerChoice, s3::ArchiveFolder, terminal::Terminal,
 };
 
 /// The template to run, and the options.
@@ -22,6 +22,8 @@ pub struct Options {
     pub aws_port: u16,
     /// LocalStack or another endpoint for SQS and Secrets Manager, instead of the emulated services.
     pub endpoint_url: Option<String>,
+    /// Where the objects of the archive are written too.
+    pub archive: Option<ArchiveFolder>,
     /// The RabbitMQ broker to use; it also sets the template's parameter `Broker`.
     pub rabbitmq: Option<BrokerChoice>,
     /// Whether to build with optimisation.

@@ -62,7 +62,7 @@ impl Shared {
     /// with `aws`.
     pub(super) fn new(options: &Options, plan: &StackPlan, aws: &str) -> Result<Self, StackError> {
         let terminal = options.terminal.clone();
-        let s3 = S3::default();
+        let s3 = S3::new(options.archive.clone());
         let (activity, lines) = (Activity::default(), FunctionLines::default());
         let journal = Journal::new(provision::dead_letter_queues(plan), s3.clone(), {
             let (terminal, activity) = (terminal.clone(), activity.clone());

@@ -78,6 +78,7 @@ async fn start(folders: [&str; 2], binaries: [&str; 2], shell: &[(&str, &str)]) 
         rabbitmq: None,
         release: false,
         freeze: false,
+        archive: None,
         concurrency: None,
         binaries: None,
         watch: false,

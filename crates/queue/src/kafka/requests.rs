@@ -1,4 +1,4 @@
-//! The five requests of a producer and their responses (<https://kafka.apache.org/protocol.html#protocol_messages>).
+//! The requests of a producer and their responses (<https://kafka.apache.org/protocol.html#protocol_messages>).
 
 use super::error_code::ErrorCode;
 use super::wire::{Decoder, Encoder, Malformed};
@@ -15,6 +15,7 @@ pub(super) enum Api {
     Produce,
     Metadata,
     SaslHandshake,
+    Versions,
     InitProducerId,
     SaslAuthenticate,
 }
@@ -27,6 +28,8 @@ impl Api {
             // The first that can ask not to create a topic.
             Self::Metadata => (3, 4),
             Self::SaslHandshake => (17, 1),
+            // ApiVersions, without a body.
+            Self::Versions => (18, 0),
             Self::InitProducerId => (22, 1),
             // With the lifetime of the session.
             Self::SaslAuthenticate => (36, 1),
