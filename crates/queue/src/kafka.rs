@@ -1,20 +1,26 @@
 //! Kafka, on Amazon MSK or elsewhere. A receipt requires `acks=all` from an idempotent producer.
 //!
 //! [`Cluster`] has the addresses, the login and the connections; [`KafkaProducer`] turns an envelope into a record of a
-//! topic. A record is appended by the task of its partition, one batch at a time and under a sequence number, so that
+//! topic, and a [`Publication`] is a record as it is. A record is appended by the task of its partition, one batch at a time and under a sequence number, so that
 //! a batch that is sent again after a lost answer is stored once.
 //!
-//! The client speaks the five requests of a producer and no more, in versions that brokers accept since Kafka 2.4 and
-//! that Kafka 4 did not remove (<https://cwiki.apache.org/confluence/display/KAFKA/KIP-896>). It does not compress,
-//! does not use transactions and does not create topics.
+//! [`PartitionReader`] and [`GroupOffsets`] are for `cargo local`, which reads topics in the place of Lambda.
+//!
+//! The client speaks the requests of a producer and of a reader that is not a member of its group, in versions that
+//! brokers accept since Kafka 2.4 and that Kafka 4 did not remove (<https://cwiki.apache.org/confluence/display/KAFKA/KIP-896>). It neither
+//! compresses nor decompresses, and does not use transactions.
 
 mod cluster;
 mod config;
 mod connection;
 mod error_code;
+mod fetched_record;
 mod partition_writer;
 mod partitioner;
 mod producer;
+mod publication;
+mod reader;
+mod reader_requests;
 mod record;
 mod requests;
 mod sasl;
@@ -22,4 +28,7 @@ mod wire;
 
 pub use self::cluster::Cluster;
 pub use self::config::{ClusterConfig, ClusterConfigError};
+pub use self::fetched_record::FetchedRecord;
 pub use self::producer::{KafkaProducer, RECORD_BYTES_MAX};
+pub use self::publication::Publication;
+pub use self::reader::{FETCH_WAIT_MAX, GroupOffsets, PartitionReader, Position, ReadError};

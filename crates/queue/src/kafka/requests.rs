@@ -1,4 +1,5 @@
-//! The five requests of a producer and their responses (<https://kafka.apache.org/protocol.html#protocol_messages>).
+//! The kinds of requests, and the five of a producer with their responses
+//! (<https://kafka.apache.org/protocol.html#protocol_messages>).
 
 use super::error_code::ErrorCode;
 use super::wire::{Decoder, Encoder, Malformed};
@@ -17,6 +18,13 @@ pub(super) enum Api {
     SaslHandshake,
     InitProducerId,
     SaslAuthenticate,
+    // Of a reader, in the versions that Kafka 4 kept.
+    Fetch,
+    ListOffsets,
+    OffsetCommit,
+    OffsetFetch,
+    FindCoordinator,
+    CreateTopics,
 }
 
 impl Api {
@@ -30,6 +38,13 @@ impl Api {
             Self::InitProducerId => (22, 1),
             // With the lifetime of the session.
             Self::SaslAuthenticate => (36, 1),
+            Self::Fetch => (1, 4),
+            Self::ListOffsets => (2, 1),
+            Self::OffsetCommit => (8, 2),
+            Self::OffsetFetch => (9, 1),
+            Self::FindCoordinator => (10, 1),
+            // The first that takes the broker's numbers of partitions and replicas.
+            Self::CreateTopics => (19, 4),
         }
     }
 }
