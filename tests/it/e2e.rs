@@ -7,6 +7,7 @@ mod commands;
 mod console;
 mod console_actions;
 mod copies;
+mod kafka;
 mod kills;
 mod large_payloads;
 mod metrics;

@@ -12,8 +12,10 @@ use bytes::Bytes;
 use crate::environment::Invocation;
 use crate::pool::Function;
 pub(crate) use backoff::Backoff;
+#[cfg(feature = "rabbitmq")]
+pub(crate) use invoke::InvokeError;
 #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
-pub(crate) use invoke::{InvokeError, invoke};
+pub(crate) use invoke::invoke;
 
 /// The largest event of a synchronous invocation, in bytes.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>

@@ -120,7 +120,10 @@ impl Stack {
                 None => None,
             };
             let kafka = match kafka {
-                Some(kafka) => Some(kafka.run(&plan, &shared.terminal, &shared.journal).await?),
+                Some(kafka) => {
+                    let remote = options.endpoint_url.clone();
+                    Some(kafka.run(&plan, &shared.terminal, &shared.journal, remote).await?)
+                }
                 None => None,
             };
             Ok((plan, rabbitmq, kafka))

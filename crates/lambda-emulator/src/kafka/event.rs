@@ -80,7 +80,7 @@ pub(super) fn given_up(
         },
         "responseContext": response,
         "version": "1.0",
-        "timestamp": OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
+        "timestamp": time_text(now_ms()),
         "KafkaBatchInfo": {
             "batchSize": count,
             "eventSourceArn": spec.cluster_arn,
@@ -96,6 +96,11 @@ pub(super) fn given_up(
             },
         },
     })
+}
+
+/// Returns the time in milliseconds since 1970.
+pub(super) fn now_ms() -> i64 {
+    i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or_default()
 }
 
 fn time_text(milliseconds: i64) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -246,10 +246,8 @@ impl<I: Invoke, L: Log> Partition<I, L> {
     /// Gives up the records that are too old.
     async fn without_old(&mut self, chunk: Chunk, stop: &CancellationToken) -> Result<Chunk, Stopped> {
         let Some(age_max) = self.shared.spec.record_age_max else { return Ok(chunk) };
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis());
-        let is_old = |delivery: &Delivery| {
-            now_ms.saturating_sub(u128::try_from(delivery.timestamp_ms).unwrap_or_default()) > age_max.as_millis()
-        };
+        let (now_ms, age_max_ms) = (event::now_ms(), i64::try_from(age_max.as_millis()).unwrap_or(i64::MAX));
+        let is_old = |delivery: &Delivery| now_ms.saturating_sub(delivery.timestamp_ms) > age_max_ms;
         let (old, deliveries): (Vec<_>, Vec<_>) = chunk.deliveries.into_iter().partition(is_old);
         if !old.is_empty() {
             self.give_up(&old, Condition::MaximumRecordAgeExceeded, chunk.failures, stop).await?;
@@ -305,6 +303,7 @@ impl<I: Invoke, L: Log> Partition<I, L> {
             chunks.extend([second, rest].map(|deliveries| Chunk { deliveries, failures: 0 }));
         } else if self.shared.spec.retries_max.is_some_and(|retries_max| failures > retries_max) {
             self.give_up(&rest, Condition::RetryAttemptsExhausted, failures, stop).await?;
+            self.failures.succeeded();
             self.commit_past(&rest, stop).await?;
         } else {
             chunks.push(Chunk { deliveries: rest, failures });

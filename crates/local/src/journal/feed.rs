@@ -32,8 +32,8 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Starts a feed into `journal`. Without a follower no step waits. `broker` is the queue of a message that only its
-    /// 202 tells of.
+    /// Starts a feed into `journal`. Without a follower no step waits. `broker` is the queue of a message of
+    /// which only the 202 is known.
     pub(crate) fn start<F: Follower>(journal: Journal, follower: Option<Arc<F>>, broker: Option<String>) -> Self {
         let (late, receiver) = unbounded_channel();
         let mut task = JoinSet::new();

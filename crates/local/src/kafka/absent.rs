@@ -8,7 +8,7 @@ use sluicegate_lambda_emulator::{Function, SqsClient};
 use sluicegate_sam::StackPlan;
 
 use super::choice::{KafkaChoice, KafkaError};
-use crate::{journal::Journal, mappings::Mappings, terminal::Terminal};
+use crate::{journal::Journal, mappings::Mappings, stack::StackError, terminal::Terminal};
 
 /// A type without values.
 #[derive(Clone)]
@@ -31,7 +31,13 @@ impl Absent {
         match *self {}
     }
 
-    pub(crate) async fn run(self, _: &StackPlan, _: &Terminal, _: &Journal) -> Result<RunningKafka, KafkaError> {
+    pub(crate) async fn run(
+        self,
+        _: &StackPlan,
+        _: &Terminal,
+        _: &Journal,
+        _: Option<String>,
+    ) -> Result<RunningKafka, KafkaError> {
         match self {}
     }
 
@@ -39,14 +45,14 @@ impl Absent {
         match *self {}
     }
 
-    pub(crate) fn map<E>(
+    pub(crate) fn map(
         &self,
         _: &StackPlan,
         _: &BTreeMap<String, Function>,
         _: &SqsClient,
         _: &Terminal,
         _: &Mappings,
-    ) -> Result<(), E> {
+    ) -> Result<(), StackError> {
         match *self {}
     }
 

@@ -26,12 +26,14 @@ pub(super) struct RunningKafka {
 }
 
 impl PlannedKafka {
-    /// Starts a private broker and creates the topics of the plan.
+    /// Starts a private broker and creates the topics of the plan. `remote` is the endpoint of the SQS queues that are
+    /// not emulated.
     pub(super) async fn run(
         self,
         plan: &StackPlan,
         terminal: &Terminal,
         journal: &Journal,
+        remote: Option<String>,
     ) -> Result<RunningKafka, KafkaError> {
         let is_private = self.is_private();
         if is_private {
@@ -54,7 +56,7 @@ impl PlannedKafka {
             reason: error.to_string(),
         };
         let follower = follower.map_err(|error| failed(&error))?;
-        let feed = Feed::start(journal.clone(), Some(Arc::new(follower)), None);
+        let feed = Feed::start(journal.clone(), Some(Arc::new(follower)), remote);
         Ok(RunningKafka { broker, feed, _node: node })
     }
 
