@@ -13,6 +13,7 @@ mod counts;
 mod follower;
 #[cfg(feature = "kafka")]
 mod node;
+#[cfg(feature = "kafka")]
 mod topics;
 
 #[cfg(not(feature = "kafka"))]
@@ -26,4 +27,5 @@ pub(crate) use counts::TopicCounts;
 pub(crate) use follower::{Appended, Follower};
 #[cfg(feature = "kafka")]
 pub(crate) use node::KafkaNode;
+#[cfg(feature = "kafka")]
 pub(crate) use topics::{Topic, topics};

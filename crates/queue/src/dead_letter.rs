@@ -1,6 +1,5 @@
-//! Names of the attributes that describe a dead letter: message attributes on SQS, headers on RabbitMQ and
-//! Kafka. The consumer
-//! writes them when it dead-letters a message, and the dead-letter tool reads them.
+//! Names of the attributes that describe a dead letter: message attributes on SQS, headers on RabbitMQ and Kafka. The
+//! consumer writes them when it dead-letters a message, and the dead-letter tool reads them.
 
 /// Receives after which a message is dead-lettered by default, as on the queues of `template.yaml`.
 pub const RECEIVE_COUNT_MAX_DEFAULT: u32 = 5;

@@ -106,3 +106,21 @@ impl KafkaBroker {
         Ok(created)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_with_ports_are_accepted() {
+        let choose = |servers: &str| PlannedKafka::choose(&KafkaChoice::At(servers.to_owned()));
+        for servers in ["127.0.0.1:9092", "a:9092,b:9093"] {
+            let planned = choose(servers).unwrap();
+            assert_eq!((planned.servers(), planned.is_private()), (servers, false));
+        }
+        for servers in ["", "127.0.0.1", "kafka://127.0.0.1:9092", "a:0"] {
+            assert!(matches!(choose(servers), Err(KafkaError::Servers(text)) if text == servers), "{servers}");
+        }
+        assert!(PlannedKafka::choose(&KafkaChoice::Private).unwrap().is_private());
+    }
+}

@@ -1,11 +1,11 @@
-//! The topics of a stack: those that the template's bindings, mappings and destinations name.
+//! The topics of a stack: those that the template's bindings, mappings and destinations name, and the dead-letter topics
+//! of the consumer.
 
+use sluicegate_queue::{Binding, queue_names::dead_letter_queue};
 use sluicegate_sam::{KafkaMappingPlan, OnFailure, StackPlan};
 
 /// The start of the variables that bind a queue.
 const BINDING_PREFIX: &str = "QUEUE_";
-/// The start of a binding to a topic.
-const TOPIC_SCHEME: &str = "kafka:";
 
 /// A topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,13 +32,15 @@ pub(crate) fn topics(plan: &StackPlan) -> Vec<Topic> {
     };
     for KafkaMappingPlan { topic, group, on_failure, .. } in &plan.kafka_mappings {
         add(topic, Some(group), false);
+        add(&dead_letter_queue(topic), None, true);
         if let Some(OnFailure::Topic(topic)) = on_failure {
             add(topic, None, true);
         }
     }
     for (name, value) in plan.functions.iter().flat_map(|function| &function.environment) {
-        if let Some(topic) = value.strip_prefix(TOPIC_SCHEME).filter(|_| name.starts_with(BINDING_PREFIX)) {
-            add(topic, None, false);
+        if let Some(Binding::Kafka { topic }) = Binding::parse(value).ok().filter(|_| name.starts_with(BINDING_PREFIX))
+        {
+            add(&topic, None, false);
         }
     }
     topics

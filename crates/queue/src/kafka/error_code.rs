@@ -27,6 +27,7 @@ pub(super) enum Conclusion {
 
 impl ErrorCode {
     pub(super) const NONE: Self = Self(0);
+    #[cfg(feature = "kafka-reader")]
     pub(super) const OFFSET_OUT_OF_RANGE: Self = Self(1);
     pub(super) const UNKNOWN_TOPIC_OR_PARTITION: Self = Self(3);
     pub(super) const LEADER_NOT_AVAILABLE: Self = Self(5);
@@ -35,6 +36,7 @@ impl ErrorCode {
     const NOT_ENOUGH_REPLICAS: Self = Self(19);
     const TOPIC_AUTHORIZATION_FAILED: Self = Self(29);
     const CLUSTER_AUTHORIZATION_FAILED: Self = Self(31);
+    #[cfg(feature = "kafka-reader")]
     pub(super) const TOPIC_ALREADY_EXISTS: Self = Self(36);
     const DUPLICATE_SEQUENCE_NUMBER: Self = Self(46);
 

@@ -2,6 +2,7 @@
 //!
 //! <https://kafka.apache.org/documentation/#recordbatch>
 
+use super::compression::Compression;
 use super::record::{MAGIC, crc32c};
 use super::wire::{Decoder, Malformed};
 
@@ -9,9 +10,6 @@ use super::wire::{Decoder, Malformed};
 const COMPRESSION_BITS: i16 = 0b111;
 const LOG_APPEND_TIME_BIT: i16 = 1 << 3;
 const CONTROL_BIT: i16 = 1 << 5;
-
-/// The names of compressions, by their number.
-const COMPRESSIONS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
 /// A record of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,9 +48,9 @@ pub(super) enum BatchError {
     /// It is from before Kafka 0.11.
     #[error("the batch at offset {offset} has format {magic}, and only format 2 is read")]
     Format { offset: i64, magic: i8 },
-    /// Its records are compressed.
-    #[error("the batch at offset {offset} is compressed by {name}: set compression.type=none of its producer")]
-    Compressed { offset: i64, name: &'static str },
+    /// Its records cannot be decompressed.
+    #[error("the batch at offset {offset} cannot be decompressed: {reason}")]
+    Compressed { offset: i64, reason: String },
 }
 
 /// Reads the records from `offset` on. Returns them with the offset after the last batch, which may be larger than that
@@ -99,10 +97,16 @@ fn read_batch(base_offset: i64, body: &[u8], offset: i64, records: &mut Vec<Fetc
     if attributes & CONTROL_BIT != 0 || after <= offset {
         return Ok(after);
     }
-    let compression = usize::try_from(attributes & COMPRESSION_BITS).unwrap_or_default();
-    if compression != 0 {
-        let name = COMPRESSIONS.get(compression).copied().unwrap_or("an unknown method");
-        return Err(BatchError::Compressed { offset: base_offset, name });
+    let broken = |reason: String| BatchError::Compressed { offset: base_offset, reason };
+    let decompressed;
+    match Compression::of(attributes & COMPRESSION_BITS) {
+        Ok(None) => {}
+        Ok(Some(compression)) => {
+            decompressed =
+                compression.decompress(body.0).map_err(|error| broken(format!("{compression:?}: {error}")))?;
+            body = Decoder(&decompressed);
+        }
+        Err(number) => return Err(broken(format!("compression {number} is not known"))),
     }
     let start = records.len();
     for _ in 0..count {
@@ -206,8 +210,9 @@ mod tests {
 
     #[test]
     fn what_is_not_read_is_an_error_after_the_records_before_it() {
-        let zipped = with_attributes(encoded(&[b"z"], 1), 4);
-        assert_eq!(records(&zipped, 0), Err(BatchError::Compressed { offset: 1, name: "zstd" }));
+        let zipped = with_attributes(encoded(&[b"z"], 1), 5);
+        let reason = "compression 5 is not known".to_owned();
+        assert_eq!(records(&zipped, 0), Err(BatchError::Compressed { offset: 1, reason }));
         let both = [encoded(&[b"a"], 0), zipped].concat();
         assert_eq!(offsets(&records(&both, 0).unwrap()), (vec![0], 1));
         let mut wrong = encoded(&[b"a"], 0);

@@ -12,7 +12,6 @@ use super::connection::{Broker, CallError};
 use super::error_code::ErrorCode;
 use super::fetched_record::{FetchedRecord, records};
 use super::reader_requests as requests;
-use super::requests::Api;
 use super::wire::Malformed;
 use crate::SendError;
 
@@ -99,7 +98,7 @@ impl PartitionReader {
             Position::At(time_ms) => time_ms.max(0),
         };
         let body = requests::list_offset(&self.topic, self.partition, timestamp_ms);
-        let response = self.leader().await?.call(Api::ListOffsets, &body, || true).await?;
+        let response = self.leader().await?.call(requests::LIST_OFFSETS, &body, || true).await?;
         let (error, offset) = requests::listed_offset(&response)?;
         self.check(error, offset).await?;
         match (offset, position) {
@@ -117,7 +116,7 @@ impl PartitionReader {
     pub async fn fetch(&self, offset: i64, wait: Duration) -> Result<(Vec<FetchedRecord>, i64), ReadError> {
         let wait_ms = i32::try_from(wait.min(FETCH_WAIT_MAX).as_millis()).unwrap_or(i32::MAX);
         let body = requests::fetch(&self.topic, self.partition, offset, wait_ms, FETCH_BYTES_MAX);
-        let response = self.leader().await?.call(Api::Fetch, &body, || true).await?;
+        let response = self.leader().await?.call(requests::FETCH, &body, || true).await?;
         let fetched = requests::fetched(&response)?;
         self.check(fetched.error, offset).await?;
         records(fetched.batches, offset).map_err(|error| {
@@ -170,7 +169,7 @@ impl GroupOffsets {
     /// A broker does not say.
     pub async fn committed(&self, topic: &str, partition: i32) -> Result<Option<i64>, ReadError> {
         let body = requests::offset_fetch(&self.group, topic, partition);
-        let response = self.coordinator().await?.call(Api::OffsetFetch, &body, || true).await?;
+        let response = self.coordinator().await?.call(requests::OFFSET_FETCH, &body, || true).await?;
         let (error, offset) = requests::committed_offset(&response)?;
         self.check(error)?;
         Ok(Some(offset).filter(|offset| *offset >= 0))
@@ -182,12 +181,13 @@ impl GroupOffsets {
     /// The offset may not be committed.
     pub async fn commit(&self, topic: &str, partition: i32, offset: i64) -> Result<(), ReadError> {
         let body = requests::offset_commit(&self.group, topic, partition, offset);
-        let response = self.coordinator().await?.call(Api::OffsetCommit, &body, || true).await?;
+        let response = self.coordinator().await?.call(requests::OFFSET_COMMIT, &body, || true).await?;
         self.check(requests::offset_committed(&response)?)
     }
 
     async fn coordinator(&self) -> Result<Arc<Broker>, ReadError> {
-        let response = self.cluster.0.call_any(Api::FindCoordinator, &requests::find_coordinator(&self.group)).await?;
+        let response =
+            self.cluster.0.call_any(requests::FIND_COORDINATOR, &requests::find_coordinator(&self.group)).await?;
         match requests::coordinator(&response)? {
             Ok((host, port)) => {
                 let port = u16::try_from(port).map_err(|_| Malformed)?;
@@ -224,7 +224,7 @@ impl Cluster {
     /// The broker refuses, is not the controller of an old cluster, or does not answer.
     pub async fn create_topic(&self, topic: &str) -> Result<bool, ReadError> {
         let body = requests::create_topic(topic, CREATE_TIMEOUT_MS);
-        let response = self.0.call_any(Api::CreateTopics, &body).await?;
+        let response = self.0.call_any(requests::CREATE_TOPICS, &body).await?;
         match requests::topic_created(&response)? {
             (ErrorCode::NONE, _) => Ok(true),
             (ErrorCode::TOPIC_ALREADY_EXISTS, _) => Ok(false),

@@ -2,7 +2,17 @@
 //! one partition.
 
 use super::error_code::ErrorCode;
+use super::requests::Api;
 use super::wire::{Decoder, Encoder, Malformed};
+
+// In versions that Kafka 4 kept.
+pub(super) const FETCH: Api = Api::Reader(1, 4);
+pub(super) const LIST_OFFSETS: Api = Api::Reader(2, 1);
+pub(super) const OFFSET_COMMIT: Api = Api::Reader(8, 2);
+pub(super) const OFFSET_FETCH: Api = Api::Reader(9, 1);
+pub(super) const FIND_COORDINATOR: Api = Api::Reader(10, 1);
+/// The first version that takes the broker's numbers of partitions and replicas.
+pub(super) const CREATE_TOPICS: Api = Api::Reader(19, 4);
 
 /// The replica id of a client.
 const NO_REPLICA: i32 = -1;

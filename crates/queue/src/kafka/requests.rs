@@ -18,13 +18,9 @@ pub(super) enum Api {
     SaslHandshake,
     InitProducerId,
     SaslAuthenticate,
-    // Of a reader, in the versions that Kafka 4 kept.
-    Fetch,
-    ListOffsets,
-    OffsetCommit,
-    OffsetFetch,
-    FindCoordinator,
-    CreateTopics,
+    /// A request of a reader: its key and version.
+    #[cfg(feature = "kafka-reader")]
+    Reader(i16, i16),
 }
 
 impl Api {
@@ -38,13 +34,8 @@ impl Api {
             Self::InitProducerId => (22, 1),
             // With the lifetime of the session.
             Self::SaslAuthenticate => (36, 1),
-            Self::Fetch => (1, 4),
-            Self::ListOffsets => (2, 1),
-            Self::OffsetCommit => (8, 2),
-            Self::OffsetFetch => (9, 1),
-            Self::FindCoordinator => (10, 1),
-            // The first that takes the broker's numbers of partitions and replicas.
-            Self::CreateTopics => (19, 4),
+            #[cfg(feature = "kafka-reader")]
+            Self::Reader(key, version) => (key, version),
         }
     }
 }
