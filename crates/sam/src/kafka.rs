@@ -227,9 +227,8 @@ impl Reader<'_> {
         match self.text(&source.starting_position, &at)?.as_deref() {
             Some("TRIM_HORIZON") => Ok(StartingPosition::TrimHorizon),
             Some("LATEST") => Ok(StartingPosition::Latest),
-            Some("AT_TIMESTAMP") => match source.starting_s.copied().filter(|seconds| *seconds >= 0.0) {
-                // The milliseconds of any date are a whole number.
-                Some(seconds) => Ok(StartingPosition::At((seconds * 1_000.0) as i64)),
+            Some("AT_TIMESTAMP") => match source.starting_s.copied().and_then(milliseconds) {
+                Some(milliseconds) => Ok(StartingPosition::At(milliseconds)),
                 None => Err(self.fault(&at, "AT_TIMESTAMP needs StartingPositionTimestamp, in seconds since 1970")),
             },
             _ => Err(self.fault(&at, "must be TRIM_HORIZON, LATEST or AT_TIMESTAMP")),
@@ -262,4 +261,9 @@ impl Reader<'_> {
         self.notice(path, &format!("`{destination}` is not run locally, so records that are given up are dropped"));
         Ok(None)
     }
+}
+
+/// Returns whole milliseconds; `None` for a time before 1970.
+fn milliseconds(seconds: f64) -> Option<i64> {
+    i64::try_from(Duration::try_from_secs_f64(seconds).ok()?.as_millis()).ok()
 }

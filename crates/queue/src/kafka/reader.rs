@@ -12,6 +12,7 @@ use super::connection::{Broker, CallError};
 use super::error_code::ErrorCode;
 use super::fetched_record::{FetchedRecord, records};
 use super::reader_requests as requests;
+use super::requests::Api;
 use super::wire::Malformed;
 use crate::SendError;
 
@@ -98,7 +99,7 @@ impl PartitionReader {
             Position::At(time_ms) => time_ms.max(0),
         };
         let body = requests::list_offset(&self.topic, self.partition, timestamp_ms);
-        let response = self.leader().await?.call(requests::LIST_OFFSETS, &body, || true).await?;
+        let response = self.call(requests::LIST_OFFSETS, &body).await?;
         let (error, offset) = requests::listed_offset(&response)?;
         self.check(error, offset).await?;
         match (offset, position) {
@@ -116,12 +117,21 @@ impl PartitionReader {
     pub async fn fetch(&self, offset: i64, wait: Duration) -> Result<(Vec<FetchedRecord>, i64), ReadError> {
         let wait_ms = i32::try_from(wait.min(FETCH_WAIT_MAX).as_millis()).unwrap_or(i32::MAX);
         let body = requests::fetch(&self.topic, self.partition, offset, wait_ms, FETCH_BYTES_MAX);
-        let response = self.leader().await?.call(requests::FETCH, &body, || true).await?;
+        let response = self.call(requests::FETCH, &body).await?;
         let fetched = requests::fetched(&response)?;
         self.check(fetched.error, offset).await?;
         records(fetched.batches, offset).map_err(|error| {
             ReadError::Failed(format!("partition {} of topic {}: {error}", self.partition, self.topic))
         })
+    }
+
+    /// Sends a request to the leader. If it does not answer, reads the leaders again.
+    async fn call(&self, api: Api, body: &[u8]) -> Result<Vec<u8>, ReadError> {
+        let called = self.leader().await?.call(api, body, || true).await;
+        if called.is_err() {
+            let _ = self.cluster.0.read_topic(&self.topic).await;
+        }
+        Ok(called?)
     }
 
     async fn leader(&self) -> Result<Arc<Broker>, ReadError> {
