@@ -3,11 +3,11 @@
 //!
 //! It follows Lambda's poller: batch size, batching window, payload limit, filters, order within a partition, one
 //! invocation at a time for each partition. A batch that fails is delivered again until it succeeds, or until its
-//! retries or the age of its records reach a limit; it may be split in two, and a partial batch response moves the start
-//! of the next delivery. Records that are given up go to a queue or a topic, or are dropped.
-//! Four things differ from Lambda: each batch is of one partition, where Lambda's may have records of several; a pause
-//! grows with each failure in a row; the group has no members, so that nothing else may read for it; and a lost
-//! connection is opened again without a limit of attempts.
+//! retries or the age of its records reach a limit; it may be split in two, and a partial batch response moves the
+//! start of the next delivery. Records that are given up go to a queue or a topic, or are dropped. Four things differ
+//! from Lambda: each batch is of one partition, where Lambda's may have records of several; a pause grows with each
+//! failure in a row; the group has no members, so that nothing else may read for it; and a lost connection is opened
+//! again without a limit of attempts.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-msk-process.html>
 //! <https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html>
 

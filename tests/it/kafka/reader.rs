@@ -49,7 +49,7 @@ async fn a_group_continues_at_its_offset_after_the_broker_restarts() {
 #[tokio::test]
 #[ignore = "needs the Kafka peers, which ./tests/run brings"]
 async fn a_created_topic_has_its_records_with_headers_and_times_in_order() {
-    let broker = Broker::start(&[]).await;
+    let broker = Broker::start(&["other:1"]).await;
     let cluster = cluster(&broker.servers());
     assert_eq!(cluster.create_topic("new").await, Ok(true));
     assert_eq!(cluster.create_topic("new").await, Ok(false));

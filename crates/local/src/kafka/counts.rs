@@ -22,8 +22,8 @@ impl TopicCounts {
         Self(Arc::new(Inner { cluster: Cluster::new(broker.config.clone()), topics }))
     }
 
-    /// Returns one object per topic, in SQS's terms. `visible` are the records that the group of the topic's mapping has
-    /// not committed, those of an invocation included; of a topic without a mapping, all that are in the log.
+    /// Returns one object per topic, in SQS's terms. `visible` are the records that the group of the topic's mapping
+    /// has not committed, those of an invocation included; of a topic without a mapping, all that are in the log.
     pub(crate) async fn read(&self) -> Vec<Value> {
         let mut counts = Vec::new();
         for topic in &self.0.topics {

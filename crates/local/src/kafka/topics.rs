@@ -1,5 +1,5 @@
-//! The topics of a stack: those that the template's bindings, mappings and destinations name, and the dead-letter topics
-//! of the consumer.
+//! The topics of a stack: those that the template's bindings, mappings and destinations name, and the dead-letter
+//! topics of the consumer.
 
 use sluicegate_queue::{Binding, queue_names::dead_letter_queue};
 use sluicegate_sam::{KafkaMappingPlan, OnFailure, StackPlan};

@@ -16,8 +16,8 @@ const RABBITMQ_URL: &str = "RABBITMQ_URL";
 const RABBITMQ_SECRET_ARN: &str = "RABBITMQ_SECRET_ARN";
 /// The environment variable with the addresses of Kafka's brokers.
 pub(super) const KAFKA_SERVERS: &str = "KAFKA_BOOTSTRAP_SERVERS";
-/// How functions connect to the brokers of the local stack, which have neither encryption nor a login: an empty variable
-/// is as none.
+/// How functions connect to the brokers of the local stack, which have neither encryption nor a login: an empty
+/// variable is as none.
 pub(super) const KAFKA_CONNECTION: [(&str, &str); 2] =
     [("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT"), ("KAFKA_SECRET_ARN", "")];
 
