@@ -8,6 +8,7 @@ mod console;
 mod console_actions;
 mod console_rabbitmq;
 mod copies;
+mod kafka;
 mod kills;
 mod large_payloads;
 mod metrics;

@@ -39,7 +39,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("examples/inventory/functions/consumer", &["batch"]),
     ("examples/inventory/functions/ingress", &["contract", "ingress"]),
     ("sqs-emulator", &[]),
-    ("lambda-emulator", &["sqs-emulator", "topology"]),
+    ("lambda-emulator", &["queue", "sqs-emulator", "topology"]),
     ("local", &["dlq", "lambda-emulator", "queue", "sam", "sqs-emulator", "topology"]),
     ("sam", &["yaml"]),
     // Not shipped, and nothing imports it.

@@ -1,10 +1,11 @@
-//! Kafka: the producer with a broker, a cluster whose leaders change, and the clients of others.
+//! Kafka: the producer and the reader with a broker, a cluster whose leaders change, and the clients of others.
 
 mod interop;
 mod leaders;
 mod login;
 mod producer;
 mod proxy;
+mod reader;
 
 use std::time::Duration;
 

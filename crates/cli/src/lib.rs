@@ -25,6 +25,7 @@
 //!   compile time.
 //! - `rabbitmq` (default): `local --rabbitmq` and `topology`, which connect to a broker. Without it, `cargo run` builds
 //!   the command again with it when one of them is asked for.
+//! - `kafka` (default): `local --kafka`. Without it, `cargo run` builds the command again, as with `rabbitmq`.
 //! - `functions`: adds no code. The command is compiled with the dependencies and features of functions, so that a
 //!   build of functions in the same workspace reuses the compiled dependencies.
 
@@ -53,7 +54,7 @@ mod paths;
 mod progress;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
-#[cfg(not(all(feature = "dynamodb", feature = "rabbitmq")))]
+#[cfg(not(all(feature = "dynamodb", feature = "kafka", feature = "rabbitmq")))]
 mod rebuild;
 mod remove;
 #[cfg(feature = "aws")]

@@ -14,7 +14,8 @@ use std::{
 use clap::Args;
 use sluicegate_contract::{ARCHIVE_PREFIX, Contract};
 use sluicegate_local::{
-    ArchiveFolder, BrokerChoice, ContractFacts, Options, Stack, Terminal, cargo_build::CommandPackage, secrets,
+    ArchiveFolder, BrokerChoice, ContractFacts, KafkaChoice, Options, Stack, Terminal, cargo_build::CommandPackage,
+    secrets,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -23,6 +24,8 @@ use screen::Screen;
 
 /// The feature of this crate that connects to RabbitMQ, as cargo accepts it for this crate and for a dependent package.
 pub(crate) const RABBITMQ_FEATURE: &str = concat!(env!("CARGO_PKG_NAME"), "/rabbitmq");
+/// The feature of this crate that connects to Kafka.
+pub(crate) const KAFKA_FEATURE: &str = concat!(env!("CARGO_PKG_NAME"), "/kafka");
 /// The feature of this crate that embeds DynamoDB.
 pub(crate) const DYNAMODB_FEATURE: &str = concat!(env!("CARGO_PKG_NAME"), "/dynamodb");
 /// Longest time that blocking tasks may delay the exit.
@@ -61,6 +64,12 @@ pub(crate) struct Arguments {
     /// Queues on an existing RabbitMQ: amqp[s]://USER:PASSWORD@HOST:PORT/VHOST
     #[arg(long, value_name = "URL", conflicts_with = "rabbitmq")]
     rabbitmq_url: Option<String>,
+    /// Topics on a private Kafka broker, started and ended with the stack; needs noida-db (pip install noida-db)
+    #[arg(long, conflicts_with_all = ["rabbitmq", "rabbitmq_url"])]
+    kafka: bool,
+    /// Topics on an existing Kafka without encryption and login; topics that are missing are created
+    #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["kafka", "rabbitmq", "rabbitmq_url"])]
+    kafka_url: Option<String>,
     /// A value for one of the template's parameters; may be repeated
     #[arg(long = "parameter", value_name = "KEY=VALUE", value_parser = input::pair)]
     parameters: Vec<(String, String)>,
@@ -98,6 +107,10 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     #[cfg(not(feature = "rabbitmq"))]
     if arguments.rabbitmq || arguments.rabbitmq_url.is_some() {
         return crate::rebuild::with(RABBITMQ_FEATURE, "local with RabbitMQ", "a RabbitMQ client");
+    }
+    #[cfg(not(feature = "kafka"))]
+    if arguments.kafka || arguments.kafka_url.is_some() {
+        return crate::rebuild::with(KAFKA_FEATURE, "local with Kafka", "a Kafka client");
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -205,6 +218,11 @@ fn options(arguments: Arguments, contract: Option<&Contract>, terminal: &Termina
             (None, true) => Some(BrokerChoice::Private),
             (None, false) => None,
         },
+        kafka: match (arguments.kafka_url, arguments.kafka) {
+            (Some(servers), _) => Some(KafkaChoice::At(servers)),
+            (None, true) => Some(KafkaChoice::Private),
+            (None, false) => None,
+        },
         release: arguments.release,
         freeze: arguments.freeze,
         concurrency: arguments.concurrency.map(usize::from),
@@ -235,6 +253,9 @@ pub(crate) fn command_package() -> Option<CommandPackage> {
     if cfg!(feature = "rabbitmq") {
         features.push(RABBITMQ_FEATURE.to_owned());
     }
+    if cfg!(feature = "kafka") {
+        features.push(KAFKA_FEATURE.to_owned());
+    }
     if cfg!(feature = "dynamodb") {
         features.push(DYNAMODB_FEATURE.to_owned());
     }
@@ -259,6 +280,9 @@ fn print_ready(terminal: &Terminal, stack: &Stack, credentials: &[String], remot
     }
     if let Some(url) = &addresses.rabbitmq_management {
         terminal.line(format_args!("         {url}   its management"));
+    }
+    if let Some(servers) = &addresses.kafka {
+        terminal.line(format_args!("  Kafka  {servers}"));
     }
     terminal.line("");
     terminal.line("  Development secrets:");

@@ -1,7 +1,7 @@
-//! Builds the command again with a RabbitMQ client or DynamoDB, if it was built without, and runs it in the place of
-//! this process.
+//! Builds the command again with a client of RabbitMQ or Kafka or with DynamoDB, if it was built without, and runs it
+//! in the place of this process.
 //!
-//! `cargo local` leaves both out, because most projects have their queues on SQS and no table, and each is a good part
+//! `cargo local` leaves them out, because most projects have their queues on SQS and no table, and each is a good part
 //! of the build.
 
 use std::{ffi::OsString, os::unix::process::CommandExt as _, path::PathBuf, process::ExitCode};

@@ -1,8 +1,8 @@
 //! A function for tests: speaks the Lambda Runtime API with the standard library alone.
 //!
 //! `ON_INIT` selects its behaviour before the first `next`: `exit`, `error`, `sleep`, or nothing. The payload selects
-//! its behaviour in an invocation: `"exit"`, `"error"`, `"sleep"`, `"large"`, `"twice"`, `"variables"`; any other
-//! payload is answered with the process id and the payload.
+//! its behaviour in an invocation: `"exit"`, `"error"`, `"sleep"`, `"large"`, `"twice"`, `"variables"`; a payload that
+//! contains the text of `FAIL_ON` is an error; any other payload is answered with the process id and the payload.
 
 use std::io::{BufRead, BufReader, Error, Read, Write};
 use std::net::TcpStream;
@@ -73,10 +73,11 @@ fn main() -> Result<(), Error> {
         let next = api.call("GET", "invocation/next", b"")?;
         let payload = String::from_utf8_lossy(&next.body).into_owned();
         let response = format!("invocation/{}/response", next.request_id);
+        let fails = std::env::var("FAIL_ON").is_ok_and(|text| payload.contains(&text));
         match payload.as_str() {
             "\"exit\"" => std::process::exit(1),
             "\"sleep\"" => std::thread::sleep(FOREVER),
-            "\"error\"" => {
+            other if other == "\"error\"" || fails => {
                 let error = format!("invocation/{}/error", next.request_id);
                 api.call("POST", &error, br#"{"errorType":"Bad","errorMessage":"invoke"}"#)?;
             }

@@ -1,11 +1,12 @@
 //! `FilterCriteria` of an event source mapping: which records reach the function.
 //!
 //! All patterns are checked before the mapping starts. Patterns are OR-ed, the fields within a pattern AND-ed, and the
-//! values of a field OR-ed. `body` (`data` for RabbitMQ) matches only if it and its pattern have the same format, JSON
-//! or text.
+//! values of a field OR-ed. `body` (`data` for RabbitMQ, `value` for Kafka) matches only if it and its pattern have the
+//! same format, JSON or text.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventfiltering.html>
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs-filtering.html>
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-mq-filtering.html>
+//! <https://docs.aws.amazon.com/lambda/latest/dg/kafka-filtering.html>
 
 mod pattern;
 
@@ -69,13 +70,13 @@ impl Filters {
         self.pass_with(record, "body", body)
     }
 
-    /// Returns the result of [`pass`](Self::pass) for a record whose `data` encodes these bytes, which patterns see as
-    /// text decoded from UTF-8.
-    #[cfg(any(feature = "rabbitmq", test))]
-    pub(crate) fn pass_decoded(&self, record: &Value, data: &[u8]) -> bool {
+    /// Returns the result of [`pass`](Self::pass) for a record whose field `content` encodes these bytes, which
+    /// patterns see as text decoded from UTF-8.
+    #[cfg(any(feature = "kafka", feature = "rabbitmq", test))]
+    pub(crate) fn pass_decoded(&self, record: &Value, content: &'static str, bytes: &[u8]) -> bool {
         let mut record = record.clone();
-        record["data"] = String::from_utf8_lossy(data).into();
-        self.pass_with(&record, "data", data)
+        record[content] = String::from_utf8_lossy(bytes).into();
+        self.pass_with(&record, content, bytes)
     }
 
     fn pass_with(&self, record: &Value, content: &'static str, bytes: &[u8]) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! A [`Function`] runs an unmodified function binary behind the Runtime API; it starts environments on demand, reuses
 //! and replaces them. [`SqsMapping`] invokes it with messages of an SQS queue, [`RabbitmqMapping`] with those of a
-//! RabbitMQ queue, by AWS's rules for batches, windows, filters and partial batch responses.
+//! RabbitMQ queue, [`KafkaMapping`] with the records of a topic, by AWS's rules for batches, windows, filters, retries
+//! and partial batch responses.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), sluicegate_lambda_emulator::StartError> {
@@ -29,13 +30,16 @@
 //! # }
 //! ```
 //!
-//! Without the feature `rabbitmq` (default) there are no mappings of RabbitMQ, and no AMQP client.
+//! Without the feature `rabbitmq` (default) there are no mappings of RabbitMQ, and no AMQP client; without `kafka`
+//! (default) none of Kafka.
 //!
 //! Not implemented: layers, extensions, response streaming, SnapStart, and concurrency beyond the first five pollers of
 //! a mapping.
 
 mod environment;
 mod filter;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod mapping;
 mod pool;
 mod process;
@@ -47,6 +51,8 @@ mod sqs_client;
 
 pub use environment::{Concurrency, FunctionSpec, INIT_TIMEOUT, InitFailure, Invocation};
 pub use filter::FilterCriteriaError;
+#[cfg(feature = "kafka")]
+pub use kafka::{FailureDestination, KafkaEvent, KafkaMapping, KafkaMappingSpec, KafkaObserver, record_id};
 pub use mapping::{Invoke, MappedMessage, MappingEvent, MappingObserver};
 pub use pool::{Function, FunctionCounts, FunctionObserver, StartError};
 pub use process::{Exit, LineSink, LiveEnvironments, Process};

@@ -1,6 +1,8 @@
 //! The common parts of event source mappings: the events they report, the function they invoke.
 
 mod backoff;
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+mod invoke;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,6 +12,14 @@ use bytes::Bytes;
 use crate::environment::Invocation;
 use crate::pool::Function;
 pub(crate) use backoff::Backoff;
+#[cfg(feature = "rabbitmq")]
+pub(crate) use invoke::InvokeError;
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+pub(crate) use invoke::invoke;
+
+/// The largest event of a synchronous invocation, in bytes.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+pub(crate) const EVENT_BYTES_MAX: usize = 6 * 1024 * 1024;
 
 /// A message in a mapping's event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +78,16 @@ pub enum MappingEvent {
         /// The reason.
         reason: String,
     },
-    /// It is too large for an event and is dropped.
+    /// It is given up and stored at a destination of the mapping.
+    DeadLettered {
+        /// The message.
+        message: MappedMessage,
+        /// The name of the queue or topic.
+        destination: String,
+        /// The reason.
+        reason: String,
+    },
+    /// It is too large for an event, or given up without a destination, and is dropped.
     Dropped {
         /// The message.
         message: MappedMessage,
@@ -87,6 +106,7 @@ impl MappingEvent {
             | MappingEvent::Returned(message)
             | MappingEvent::FilteredOut(message)
             | MappingEvent::BatchFailed { message, .. }
+            | MappingEvent::DeadLettered { message, .. }
             | MappingEvent::Dropped { message, .. } => message,
         }
     }

@@ -28,18 +28,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::environment::Invocation;
 use crate::filter::{FilterCriteriaError, Filters};
-use crate::mapping::{Backoff, Invoke, MappedMessage, MappingEvent, MappingNames};
+use crate::mapping::{Backoff, Invoke, InvokeError, MappedMessage, MappingEvent, MappingNames, invoke};
 use delivery::{Batch, Delivery};
 pub use endpoint::{BrokerEndpoint, ConnectError};
 
 /// The longest pause before a reconnect, so that a restarted broker is found soon.
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(2);
-/// The first pause before a throttled invocation is retried. It doubles.
-const THROTTLE_PAUSE_MIN: Duration = Duration::from_millis(100);
-/// The longest such pause.
-const THROTTLE_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Limit for starting a consumer.
 const CONSUME_TIME_MAX: Duration = Duration::from_secs(5);
 /// Limit for closing a connection.
@@ -152,20 +147,6 @@ enum SessionError {
     Amqp(#[from] lapin::Error),
 }
 
-/// Why a batch returns to the queue.
-#[derive(Debug, thiserror::Error)]
-enum InvokeError {
-    /// The function reported an error.
-    #[error("the function failed: {0}")]
-    Function(String),
-    /// The function did not answer within its timeout.
-    #[error("the function timed out")]
-    TimedOut,
-    /// The mapping was stopped while the function was throttled.
-    #[error("the function was throttled")]
-    Throttled,
-}
-
 /// The reason a session ended.
 enum End {
     Stopped,
@@ -228,7 +209,7 @@ impl<I: Invoke> Worker<I> {
             };
             reconnects.succeeded();
             self.report_each(&batch, MappingEvent::Delivered);
-            let outcome = self.invoke(&batch, stop).await;
+            let outcome = invoke(&self.function, &batch.event(), stop).await.map(drop);
             match &outcome {
                 Ok(()) => failures.succeeded(),
                 Err(_) => failures.failed(),
@@ -283,7 +264,7 @@ impl<I: Invoke> Worker<I> {
     /// Returns the delivery if the filters pass it; otherwise acknowledges and drops it.
     async fn accept(&self, session: &Session, received: &Received) -> lapin::Result<Option<Delivery>> {
         let record = event::record(&received.properties, received.redelivered, &received.data);
-        let passes = self.filters.is_empty() || self.filters.pass_decoded(&record, &received.data);
+        let passes = self.filters.is_empty() || self.filters.pass_decoded(&record, "data", &received.data);
         let delivery = Delivery::new(received, record.to_string());
         let message = self.message(&delivery);
         let event = if !passes {
@@ -296,31 +277,6 @@ impl<I: Invoke> Worker<I> {
         session.channel.basic_ack(delivery.tag, BasicAckOptions::default()).await?;
         self.report(event);
         Ok(None)
-    }
-
-    /// Invokes the function with the batch, and retries while it is throttled.
-    async fn invoke(&self, batch: &Batch, stop: &CancellationToken) -> Result<(), InvokeError> {
-        let event = batch.event();
-        let mut pause = THROTTLE_PAUSE_MIN;
-        loop {
-            return match self.function.invoke(event.clone()).await {
-                Invocation::Response(_) => Ok(()),
-                Invocation::FunctionError { payload } => {
-                    Err(InvokeError::Function(String::from_utf8_lossy(&payload).into_owned()))
-                }
-                Invocation::TimedOut => Err(InvokeError::TimedOut),
-                Invocation::Throttled => {
-                    tokio::select! {
-                        biased;
-                        () = stop.cancelled() => Err(InvokeError::Throttled),
-                        () = sleep(pause) => {
-                            pause = (pause * 2).min(THROTTLE_PAUSE_MAX);
-                            continue;
-                        }
-                    }
-                }
-            };
-        }
     }
 
     /// Acknowledges or requeues the whole batch. All tags up to the batch's last belong to it or are settled already.

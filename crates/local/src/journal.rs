@@ -2,11 +2,15 @@
 //!
 //! A message is identified by its envelope's id, which stays the same through retries, the dead-letter queue and
 //! redrives. A message that is not a CloudEvent is identified by its SQS message id, or by RabbitMQ's property
-//! `message_id`, and a refused request by the id of the request. With each log the request and the envelope are kept by
-//! reference, and parsed when they are shown. Logs are bounded in number, length and kept bytes. With the emulated
-//! queues every step is recorded; steps inside the queues of a remote endpoint, and steps of the RabbitMQ broker itself
-//! (dead-lettering, expiry, purge), are not visible.
+//! `message_id`, or by its place in a topic of Kafka, and a refused request by the id of the request. With each log the
+//! request and the envelope are kept by reference, and parsed when they are shown. Logs are bounded in number, length
+//! and kept bytes. With the emulated queues every step is recorded; steps inside the queues of a remote endpoint, and
+//! steps of the RabbitMQ broker itself (dead-lettering, expiry, purge), are not visible.
 
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+pub(crate) mod feed;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod logs;
 #[cfg(feature = "rabbitmq")]
 pub(crate) mod rabbitmq;
@@ -158,6 +162,9 @@ impl Journal {
             }
             MappingEvent::BatchFailed { reason, .. } => {
                 self.record(&id, MessageStep::Returned { reason: reason.clone() })
+            }
+            MappingEvent::DeadLettered { destination, reason, .. } => {
+                self.record(&id, MessageStep::DeadLettered { queue: destination.clone(), reason: reason.clone() })
             }
         }
     }

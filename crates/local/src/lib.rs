@@ -6,7 +6,8 @@
 //! with the feature `dynamodb` (default), or at that endpoint; buckets are [`S3`] or at that endpoint; the functions
 //! and their event source mappings run on [`sluicegate_lambda_emulator`]; an admin port has the console: the log
 //! of every message, health, queue counts and metrics. RabbitMQ is a private node or an existing broker; without the
-//! feature `rabbitmq` (default) neither can be chosen. Every server binds the loopback address only.
+//! feature `rabbitmq` (default) neither can be chosen. Kafka is a private broker or an existing one, with the feature
+//! `kafka` (default). Every server binds the loopback address only.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), sluicegate_local::StackError> {
@@ -22,6 +23,7 @@
 //!     endpoint_url: None,
 //!     archive: None,
 //!     rabbitmq: None,
+//!     kafka: None,
 //!     release: false,
 //!     freeze: false,
 //!     concurrency: None,
@@ -65,6 +67,7 @@ mod dynamodb;
 mod function_lines;
 mod gateway;
 mod journal;
+mod kafka;
 mod mappings;
 mod metrics;
 mod project;
@@ -83,6 +86,7 @@ pub use aws::serve as serve_aws;
 pub use contract_facts::{ContractFacts, Credentials, Explainer, Finding, RefusedRequest};
 pub use dynamodb::DynamoDb;
 pub use gateway::{HEAD_BYTES_MAX, INVOKE_BYTES_MAX, PAYLOAD_BYTES_MAX, Patience, TokenVerifier};
+pub use kafka::{KafkaChoice, KafkaError};
 pub use metrics::Metrics;
 pub use project::{ApiRequest, Project};
 pub use rabbitmq::{BrokerChoice, BrokerError, TOPOLOGY_FILE, TopologyError, read_topology};

@@ -6,14 +6,18 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
+#[cfg(feature = "kafka")]
+use sluicegate_lambda_emulator::KafkaMapping;
 #[cfg(feature = "rabbitmq")]
 use sluicegate_lambda_emulator::RabbitmqMapping;
 use sluicegate_lambda_emulator::{FilterCriteriaError, SqsMapping};
 use tokio::task::JoinSet;
 
-/// A running mapping of either broker.
+/// A running mapping of one of the brokers.
 pub(crate) enum RunningMapping {
     Sqs(SqsMapping),
+    #[cfg(feature = "kafka")]
+    Kafka(KafkaMapping),
     #[cfg(feature = "rabbitmq")]
     Rabbitmq(RabbitmqMapping),
 }
@@ -22,6 +26,8 @@ impl RunningMapping {
     async fn stop(self) {
         match self {
             Self::Sqs(mapping) => mapping.stop().await,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(mapping) => mapping.stop().await,
             #[cfg(feature = "rabbitmq")]
             Self::Rabbitmq(mapping) => mapping.stop().await,
         }

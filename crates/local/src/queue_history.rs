@@ -52,15 +52,15 @@ impl QueueHistory {
     pub(crate) async fn sample(self) {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut rabbitmq = Vec::new();
+        let mut of_broker = Vec::new();
         for round in 0_u32.. {
             ticks.tick().await;
             if round % RABBITMQ_EVERY == 0 {
-                rabbitmq = self.queues.rabbitmq_counts().await;
+                of_broker = self.queues.broker_counts().await;
             }
             let sqs = self.queues.sqs_counts().await;
             let at_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-            sqs.iter().chain(&rabbitmq).for_each(|queue| self.add(queue, at_unix_s, Instant::now()));
+            sqs.iter().chain(&of_broker).for_each(|queue| self.add(queue, at_unix_s, Instant::now()));
         }
     }
 

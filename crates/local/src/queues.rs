@@ -1,4 +1,4 @@
-//! The queues of a stack on either broker: their counts, and the deletion of all messages of one.
+//! The queues and topics of a stack: their counts, and the deletion of all messages of a queue.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -7,7 +7,7 @@ use sluicegate_lambda_emulator::SqsClient;
 #[cfg(feature = "rabbitmq")]
 use sluicegate_topology::Address;
 
-use crate::rabbitmq::QueueCounts;
+use crate::{kafka::TopicCounts, rabbitmq::QueueCounts};
 
 /// The queues. Clones share them.
 #[derive(Clone)]
@@ -22,6 +22,7 @@ struct Inner {
     sqs: Vec<(String, String)>,
     dead_letter_queues: BTreeSet<String>,
     rabbitmq: Option<QueueCounts>,
+    kafka: Option<TopicCounts>,
 }
 
 /// The broker of a queue.
@@ -50,8 +51,9 @@ impl Queues {
         sqs: Vec<(String, String)>,
         dead_letter_queues: BTreeSet<String>,
         rabbitmq: Option<QueueCounts>,
+        kafka: Option<TopicCounts>,
     ) -> Self {
-        let inner = Inner { client, aws_url: aws_url.to_owned(), sqs, dead_letter_queues, rabbitmq };
+        let inner = Inner { client, aws_url: aws_url.to_owned(), sqs, dead_letter_queues, rabbitmq, kafka };
         Self { inner: Arc::new(inner) }
     }
 
@@ -80,7 +82,7 @@ impl Queues {
     /// Returns the counts of every queue. Those of RabbitMQ may be some seconds old.
     pub(crate) async fn counts(&self) -> Vec<Value> {
         let mut queues = self.sqs_counts().await;
-        queues.extend(self.rabbitmq_counts().await);
+        queues.extend(self.broker_counts().await);
         queues
     }
 
@@ -109,11 +111,12 @@ impl Queues {
         queues
     }
 
-    /// Returns the counts of the RabbitMQ queues.
-    pub(crate) async fn rabbitmq_counts(&self) -> Vec<Value> {
-        match &self.inner.rabbitmq {
-            Some(rabbitmq) => rabbitmq.read().await,
-            None => Vec::new(),
+    /// Returns the counts of the queues of RabbitMQ and the topics of Kafka.
+    pub(crate) async fn broker_counts(&self) -> Vec<Value> {
+        match (&self.inner.rabbitmq, &self.inner.kafka) {
+            (Some(rabbitmq), _) => rabbitmq.read().await,
+            (None, Some(kafka)) => kafka.read().await,
+            (None, None) => Vec::new(),
         }
     }
 

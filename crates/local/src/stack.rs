@@ -6,6 +6,8 @@
 mod concurrency;
 mod error;
 mod functions;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod options;
 mod planning;
 mod ports;
@@ -29,14 +31,19 @@ pub use error::{CreateError, StackError};
 pub use options::Options;
 pub use ports::Addresses;
 
+#[cfg(not(feature = "kafka"))]
+use crate::kafka::RunningKafka;
 #[cfg(not(feature = "rabbitmq"))]
 use crate::rabbitmq::Running;
 use crate::{
     broker_faults::BrokerFaults,
     gateway::{self, Authorizer, Integration, Patience, RouteTable},
+    kafka::PlannedKafka,
     mappings::{Mappings, RunningMapping},
     rabbitmq::{PlannedBroker, read_topology},
 };
+#[cfg(feature = "kafka")]
+use kafka::RunningKafka;
 use ports::Ports;
 #[cfg(feature = "rabbitmq")]
 use rabbitmq::Running;
@@ -54,6 +61,7 @@ pub struct Stack {
     mappings: Mappings,
     faults: BrokerFaults,
     rabbitmq: Option<Running>,
+    kafka: Option<RunningKafka>,
     /// The servers and the watcher; they end with this set.
     tasks: JoinSet<()>,
 }
@@ -70,7 +78,11 @@ impl Stack {
         if let Some(broker) = &broker {
             ports.addresses.add(broker);
         }
-        let settings = planning::settings(&options, &ports.addresses.aws, broker.as_ref());
+        let kafka = options.kafka.as_ref().map(PlannedKafka::choose).transpose()?;
+        if let Some(kafka) = &kafka {
+            ports.addresses.add_kafka(kafka);
+        }
+        let settings = planning::settings(&options, &ports.addresses.aws, broker.as_ref(), kafka.as_ref());
         let plan = planning::plan(&options, &text, &settings, broker.as_ref()).await?;
         let topology = if broker.is_some() { read_topology(&options.template)? } else { None };
         let shared = Shared::new(&options, &plan, &ports.addresses.aws)?;
@@ -78,7 +90,8 @@ impl Stack {
         options.terminal.starting(&ports.addresses);
 
         let counts = broker.as_ref().map(|broker| broker.counts(topology.as_ref(), &plan));
-        shared.mark_down(&plan, broker.is_some());
+        let topic_counts = kafka.as_ref().map(|kafka| kafka.counts(&plan));
+        shared.mark_down(&plan, &options);
         let build = async {
             // Before the first build, so that no change is missed.
             let seen = tokio::task::spawn_blocking({
@@ -94,7 +107,7 @@ impl Stack {
             let plan = planning::with_queues(&options, &text, settings, &plan, &shared.client).await?;
             shared.create_tables(&plan, options.endpoint_url.as_deref()).await?;
             shared.create_buckets(&plan, options.endpoint_url.as_deref()).await?;
-            let admin = shared.admin(&plan, &ports.addresses, counts);
+            let admin = shared.admin(&plan, &ports.addresses, counts, topic_counts);
             if let Some(status) = shared.terminal.status() {
                 tasks.spawn(status::show(status, admin.clone()));
             }
@@ -106,9 +119,16 @@ impl Stack {
                 }
                 None => None,
             };
-            Ok((plan, rabbitmq))
+            let kafka = match kafka {
+                Some(kafka) => {
+                    let remote = options.endpoint_url.clone();
+                    Some(kafka.run(&plan, &shared.terminal, &shared.journal, remote).await?)
+                }
+                None => None,
+            };
+            Ok((plan, rabbitmq, kafka))
         };
-        let ((seen, executables), (plan, rabbitmq)) = tokio::try_join!(build, start)?;
+        let ((seen, executables), (plan, rabbitmq, kafka)) = tokio::try_join!(build, start)?;
         shared.mark_broker_up();
         let specs = functions::specs(&options, &plan.functions, &executables, &ports.addresses)?;
         let functions = functions::start(specs, &shared).await?;
@@ -116,7 +136,7 @@ impl Stack {
         let (addresses, routes) = (ports.addresses, Vec::new());
         let (mappings, faults) = (shared.mappings.clone(), shared.faults.clone());
         let authorizers = authorizers(&plan);
-        let mut stack = Self { addresses, routes, authorizers, functions, mappings, faults, rabbitmq, tasks };
+        let mut stack = Self { addresses, routes, authorizers, functions, mappings, faults, rabbitmq, kafka, tasks };
         stack.start_mappings(&plan, &shared)?;
         stack.open_gateway(ports.gateway, &plan, &shared, &options);
         if options.watch && options.binaries.is_none() {
@@ -161,15 +181,21 @@ impl Stack {
         if let Some(rabbitmq) = self.rabbitmq.take() {
             rabbitmq.stop().await;
         }
+        if let Some(kafka) = self.kafka.take() {
+            kafka.stop().await;
+        }
     }
 
-    /// Starts a mapping for each SQS and MQ event.
+    /// Starts a mapping for each event from SQS, RabbitMQ and Kafka.
     fn start_mappings(&self, plan: &StackPlan, shared: &Shared) -> Result<(), StackError> {
         for mapping in &plan.mappings {
             self.start_sqs_mapping(mapping, plan, shared)?;
         }
-        match &self.rabbitmq {
-            Some(rabbitmq) => rabbitmq.map(plan, &self.functions, &shared.terminal, &self.mappings),
+        if let Some(rabbitmq) = &self.rabbitmq {
+            rabbitmq.map(plan, &self.functions, &shared.terminal, &self.mappings)?;
+        }
+        match &self.kafka {
+            Some(kafka) => kafka.map(plan, &self.functions, &shared.client, &shared.terminal, &self.mappings),
             None => Ok(()),
         }
     }
@@ -210,9 +236,10 @@ impl Stack {
             Some((route.key.clone(), Integration { function, timeout: route.timeout, authorizer }))
         });
         let routes = RouteTable::new(integrations);
-        let answers = match &self.rabbitmq {
-            Some(rabbitmq) => rabbitmq.answers(),
-            None => shared.answers(options.endpoint_url.clone()),
+        let answers = match (&self.rabbitmq, &self.kafka) {
+            (Some(rabbitmq), _) => rabbitmq.answers(),
+            (None, Some(kafka)) => kafka.answers(),
+            (None, None) => shared.answers(options.endpoint_url.clone()),
         };
         let server = gateway::serve(listener, routes, shared.observer(answers), Patience::default());
         self.tasks.spawn(shared::serve("gateway", shared.terminal.clone(), server));

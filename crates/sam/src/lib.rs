@@ -34,6 +34,7 @@ mod authorizer;
 mod document;
 mod events;
 mod functions;
+mod kafka;
 mod mapping;
 mod mq;
 mod notice;
@@ -58,6 +59,7 @@ pub use authorizer::JwtAuthorizer;
 pub use document::TemplateDocument;
 pub use events::{Event, EventKind, events};
 pub use functions::{Function, FunctionPlan, TIMEOUT_S_DEFAULT};
+pub use kafka::{KAFKA_BATCH_SIZE_DEFAULT, KafkaMappingPlan, KafkaSource, OnFailure, StartingPosition};
 pub use mapping::{BATCH_SIZE_DEFAULT, MQ_BATCH_SIZE_DEFAULT, Mapping, Source, SourceAccess, function_of};
 pub use mq::MqMappingPlan;
 pub use notice::Notice;
@@ -143,6 +145,8 @@ pub struct StackPlan {
     pub mappings: Vec<MappingPlan>,
     /// The event source mappings from RabbitMQ.
     pub mq_mappings: Vec<MqMappingPlan>,
+    /// The event source mappings from Kafka.
+    pub kafka_mappings: Vec<KafkaMappingPlan>,
     /// The secrets.
     pub secrets: Vec<SecretPlan>,
     /// The DynamoDB tables.

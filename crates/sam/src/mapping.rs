@@ -1,6 +1,6 @@
-//! Event source mappings from SQS and Amazon MQ: `AWS::Lambda::EventSourceMapping`, and the events of functions.
+//! Event source mappings from SQS, Amazon MQ and Kafka: `AWS::Lambda::EventSourceMapping`, and the events of functions.
 
-use super::{Props, Setting};
+use super::{KAFKA_BATCH_SIZE_DEFAULT, KafkaSource, Props, Setting};
 
 /// The batch size of SQS. <https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>
 pub const BATCH_SIZE_DEFAULT: u64 = 10;
@@ -22,7 +22,7 @@ pub struct Mapping {
     pub enabled: Setting<bool>,
     /// The most messages of one invocation.
     pub batch_size: Setting<u64>,
-    /// How long to wait for more messages. The default is 0 for SQS and half a second for Amazon MQ.
+    /// How long to wait for more messages. The default is 0 for SQS and half a second for the others.
     pub window_s: Setting<u64>,
     /// `ReportBatchItemFailures`
     pub partial_batch: Setting<bool>,
@@ -57,6 +57,8 @@ pub enum Source {
         /// `DynamicPolicyName`: SAM gives the policy of each event a distinct name.
         policy_named: Setting<bool>,
     },
+    /// A topic of Kafka.
+    Kafka(Box<KafkaSource>),
 }
 
 /// One of `SourceAccessConfigurations`.
@@ -82,6 +84,8 @@ const OF_STREAMS: [&str; 8] = [
 ];
 /// Properties that Amazon MQ does not have. Same page.
 const NOT_OF_MQ: [&str; 3] = ["FunctionResponseTypes", "ProvisionedPollerConfig", "ScalingConfig"];
+/// Properties that Kafka does not have. Same page.
+const NOT_OF_KAFKA: [&str; 3] = ["ParallelizationFactor", "ScalingConfig", "TumblingWindowInSeconds"];
 
 /// Returns name and qualifier of a function, from its name, its ARN, or the ARN of an alias or a version.
 #[must_use]
@@ -94,24 +98,28 @@ pub fn function_of(reference: &str) -> (String, Option<String>) {
 }
 
 impl Mapping {
-    /// Reads an event of a SAM function; `None` if its source is neither SQS nor Amazon MQ.
+    /// Reads an event of a SAM function; `None` if its source is neither SQS nor Amazon MQ nor Kafka.
     #[must_use]
     pub fn of_event(kind: &str, function: &str, alias: Option<String>, props: Props<'_>) -> Option<Self> {
         let source = match kind {
             "SQS" => Source::Sqs { queue: props.text("Queue") },
             "MQ" => Source::mq(props, "Broker"),
+            "MSK" | "SelfManagedKafka" => Source::Kafka(Box::new(KafkaSource::read(props, "Stream"))),
             _ => return None,
         };
         let own = || Setting::Known(function.to_owned());
         Some(Self { qualifier: alias, is_event: true, ..Self::read(own(), own(), source, props) })
     }
 
-    /// Reads an `AWS::Lambda::EventSourceMapping`; `None` if its source is neither SQS nor Amazon MQ.
+    /// Reads an `AWS::Lambda::EventSourceMapping`; `None` if its source is neither SQS nor Amazon MQ nor Kafka.
     #[must_use]
     pub fn of_resource(props: Props<'_>) -> Option<Self> {
         let arn = props.text("EventSourceArn");
         let service = arn.as_str().and_then(|arn| arn.strip_prefix("arn:")?.split(':').nth(1));
         let source = match service {
+            _ if props.get("Topics").is_written() => {
+                Source::Kafka(Box::new(KafkaSource::read(props, "EventSourceArn")))
+            }
             _ if props.get("Queues").is_written() => Source::mq(props, "EventSourceArn"),
             Some("mq") => Source::mq(props, "EventSourceArn"),
             Some(service) if service != "sqs" => return None,
@@ -133,8 +141,9 @@ impl Mapping {
 
     fn read(target: Setting<String>, function: Setting<String>, source: Source, props: Props<'_>) -> Self {
         let (of_others, batch_size_default) = match source {
-            Source::Sqs { .. } => (&[][..], BATCH_SIZE_DEFAULT),
-            Source::Mq { .. } => (&NOT_OF_MQ[..], MQ_BATCH_SIZE_DEFAULT),
+            Source::Sqs { .. } => ([&OF_STREAMS[..], &[]], BATCH_SIZE_DEFAULT),
+            Source::Mq { .. } => ([&OF_STREAMS[..], &NOT_OF_MQ[..]], MQ_BATCH_SIZE_DEFAULT),
+            Source::Kafka(_) => ([&NOT_OF_KAFKA[..], &[]], KAFKA_BATCH_SIZE_DEFAULT),
         };
         let reports = |types: &Vec<Setting<String>>| types.iter().any(|kind| kind.is("ReportBatchItemFailures"));
         let types = props.texts("FunctionResponseTypes");
@@ -158,12 +167,7 @@ impl Mapping {
                 .items("Filters")
                 .or_default(Vec::new())
                 .and_then(|filters| Some(filters.into_iter().map(|filter| Props(filter).text("Pattern")).collect())),
-            misplaced: OF_STREAMS
-                .iter()
-                .chain(of_others)
-                .copied()
-                .filter(|name| props.get(name).is_written())
-                .collect(),
+            misplaced: of_others.concat().into_iter().filter(|name| props.get(name).is_written()).collect(),
             is_event: false,
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Fault, FunctionPlan, Mapping, Props, Reader, Resource, Setting, Source, function_of};
+use super::{Fault, FunctionPlan, Mapping, Props, Reader, Resource, Setting, Source, function_of, kafka};
 
 /// An SQS event source mapping.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,11 +69,13 @@ impl Reader<'_> {
         let of_source: &[&str] = match &mapping.source {
             Source::Sqs { .. } => &["FunctionResponseTypes", "MetricsConfig", "Queue", "ScalingConfig"],
             Source::Mq { .. } => &["Broker", "DynamicPolicyName", "Queues", "SourceAccessConfigurations"],
+            Source::Kafka(_) => &kafka::KNOWN,
         };
         self.notice_others(props, path, &[&KNOWN[..], of_source].concat());
         match &mapping.source {
             Source::Sqs { queue } => self.sqs_mapping(&function.name, mapping, queue, path),
             Source::Mq { .. } => self.mq_mapping(function, mapping, path),
+            Source::Kafka(source) => self.kafka_mapping(function, mapping, source, props, path),
         }
     }
 

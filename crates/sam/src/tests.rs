@@ -3,11 +3,14 @@
 mod nested;
 mod seed;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Notice, Props, Reason, Resolver, Setting, Settings, StackPlan, TemplateDocument};
+use super::{
+    KafkaMappingPlan, Notice, OnFailure, Props, Reason, Resolver, Setting, Settings, StackPlan, StartingPosition,
+    TemplateDocument,
+};
 
 /// Returns a template whose function has one variable `V` with this value.
 fn with_variable(value: &str) -> String {
@@ -215,6 +218,19 @@ fn faults_name_line_path_and_reason() {
         ["E", "F"].map(|name| format!("{name}: {{ Type: MQ, Properties: {{ Queues: [a], Broker: b, {secret}] }} }}"));
     let two = format!("      Events: {{ {} }}\n      Environment:", two.join(", "));
     check(environment, &two, "more than one MQ event needs DynamicPolicyName: true");
+    let kafka = |properties: &str| with_event(&format!("{{ Type: MSK, Properties: {{ Stream: s, {properties} }} }}"));
+    let latest = "Topics: [t], StartingPosition: LATEST";
+    check(environment, &kafka("StartingPosition: LATEST"), "Topics: must list exactly one topic");
+    check(environment, &kafka("Topics: [a, b], StartingPosition: LATEST"), "Topics: must list exactly one topic");
+    check(environment, &kafka("Topics: ['a b']"), "`a b` is not the name of a topic");
+    check(environment, &kafka("Topics: [t]"), "StartingPosition: must be TRIM_HORIZON, LATEST or AT_TIMESTAMP");
+    check(environment, &kafka("Topics: [t], StartingPosition: AT_TIMESTAMP"), "needs StartingPositionTimestamp");
+    check(environment, &kafka(&format!("{latest}, BatchSize: 10001")), "from 1 to 10000");
+    check(environment, &kafka(&format!("{latest}, MaximumBatchingWindowInSeconds: 301")), "from 0 to 300");
+    check(environment, &kafka(&format!("{latest}, MaximumRetryAttempts: -2")), "from 0 to 10000");
+    check(environment, &kafka(&format!("{latest}, MaximumRecordAgeInSeconds: 59")), "from 60 to 604800");
+    let itself = "DestinationConfig: { OnFailure: { Destination: 'kafka://t' } }";
+    check(environment, &kafka(&format!("{latest}, {itself}")), "the destination is the topic that is read");
     let slow = format!("      Timeout: 31\n{}", sqs("Queue: !GetAtt Q.Arn"));
     check(environment, &slow, "visibility timeout of 30 s is shorter than the 31 s F may run");
     check(environment, &with_event("{ Type: HttpApi, Properties: { Method: GET } }"), "needs Method and a Path");
@@ -485,4 +501,83 @@ fn an_mq_event_is_a_mapping() {
     );
     check("Enabled: false", None);
     check("Enabled: 'false'", None);
+}
+
+#[test]
+fn an_event_from_kafka_is_a_mapping() {
+    let read = |kind: &str, properties: &str| {
+        let event = format!(
+            "{{ Type: {kind}, Properties: {{ Topics: [!Ref Stage], StartingPosition: LATEST, {properties} }} }}"
+        );
+        let plan = plan(&with_event(&event));
+        (plan.kafka_mappings.first().cloned(), notices(&plan).join("\n"))
+    };
+    let (mapping, notices) = read("MSK", "Stream: !GetAtt Topic.Outputs.Arn");
+    let plain = KafkaMappingPlan {
+        function: "F".to_owned(),
+        topic: "dev".to_owned(),
+        cluster_arn: Some("arn:aws:kafka:us-east-1:000000000000:cluster/local/local".to_owned()),
+        group: "F-dev".to_owned(),
+        start: StartingPosition::Latest,
+        batch_size: 100,
+        batching_window: Duration::from_millis(500),
+        report_batch_item_failures: false,
+        bisects: false,
+        retries_max: None,
+        record_age_max: None,
+        on_failure: None,
+        filters: Vec::new(),
+    };
+    assert_eq!(mapping, Some(plain.clone()));
+    assert!(!notices.contains("Lambda accepts it"), "{notices}");
+
+    let full = "KafkaBootstrapServers: ['b:9092'], ConsumerGroupId: g, BatchSize: 7, MaximumBatchingWindowInSeconds: 0, \
+                FunctionResponseTypes: [ReportBatchItemFailures], BisectBatchOnFunctionError: true, \
+                MaximumRetryAttempts: -1, MaximumRecordAgeInSeconds: '60', \
+                DestinationConfig: { OnFailure: { Destination: !GetAtt Q.Arn } }";
+    let (mapping, notices) = read("SelfManagedKafka", full);
+    let url = "http://127.0.0.1:4566/000000000000/q".to_owned();
+    let expected = KafkaMappingPlan {
+        cluster_arn: None,
+        group: "g".to_owned(),
+        batch_size: 7,
+        batching_window: Duration::ZERO,
+        report_batch_item_failures: true,
+        bisects: true,
+        retries_max: Some(10),
+        record_age_max: Some(Duration::from_secs(60)),
+        on_failure: Some(OnFailure::Queue { name: "q".to_owned(), url }),
+        ..plain.clone()
+    };
+    assert_eq!(mapping, Some(expected));
+    assert!(
+        notices.contains("BisectBatchOnFunctionError: Lambda accepts it with ProvisionedPollerConfig only"),
+        "{notices}"
+    );
+    let provisioned = "Stream: s, ProvisionedPollerConfig: { MinimumPollers: 1 }, MaximumRetryAttempts: 0, \
+                       DestinationConfig: { OnFailure: { Destination: 'kafka://failed' } }";
+    let (mapping, notices) = read("MSK", provisioned);
+    let mapping = mapping.expect("a mapping");
+    assert_eq!((mapping.retries_max, mapping.on_failure), (Some(0), Some(OnFailure::Topic("failed".to_owned()))));
+    assert!(!notices.contains("Lambda accepts it"), "{notices}");
+    assert_eq!(read("MSK", "Stream: s, Enabled: false").0, None);
+}
+
+#[test]
+fn a_mapping_resource_with_topics_is_from_kafka() {
+    let resource = "
+  Mapping:
+    Type: AWS::Lambda::EventSourceMapping
+    Properties:
+      FunctionName: !Ref F
+      Topics: [orders]
+      StartingPosition: AT_TIMESTAMP
+      StartingPositionTimestamp: 1.5
+      SelfManagedEventSource: { Endpoints: { KafkaBootstrapServers: ['b:9092'] } }
+      SelfManagedKafkaEventSourceConfig: { ConsumerGroupId: g }
+";
+    let plan = plan(&(with_variable("x") + resource));
+    let [mapping] = plan.kafka_mappings.as_slice() else { panic!("{plan:?}") };
+    assert_eq!((mapping.group.as_str(), mapping.start), ("g", StartingPosition::At(1_500)));
+    assert_eq!(mapping.cluster_arn, None);
 }

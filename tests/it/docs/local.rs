@@ -101,13 +101,14 @@ fn events_are_run_as_documented() {
             let properties = match kind.as_str() {
                 "SQS" => "{ Queue: !GetAtt Q.Arn }",
                 "MQ" => "{ Broker: !Ref Arn, Queues: [q], SourceAccessConfigurations: [{ Type: BASIC_AUTH, URI: s }] }",
+                "MSK" | "SelfManagedKafka" => "{ Topics: [t], StartingPosition: LATEST }",
                 _ => "{}",
             };
             let plan = plan(&format!(
                 "X: {{ Type: AWS::Serverless::Function, Metadata: {{ BuildMethod: rust-cargolambda }},
         Properties: {{ Runtime: provided.al2023, Events: {{ E: {{ Type: {kind}, Properties: {properties} }} }} }} }}"
             ));
-            let run = plan.routes.len() + plan.mappings.len() + plan.mq_mappings.len();
+            let run = plan.routes.len() + plan.mappings.len() + plan.mq_mappings.len() + plan.kafka_mappings.len();
             assert_eq!(usize::from(here.starts_with("yes")), run, "{kind}: {here}");
         }
     }

@@ -138,6 +138,7 @@ impl Bench {
                 MappingEvent::Returned(_) => "returned",
                 MappingEvent::FilteredOut(_) => "filtered",
                 MappingEvent::BatchFailed { .. } => "failed",
+                MappingEvent::DeadLettered { .. } => "dead-lettered",
                 MappingEvent::Dropped { .. } => "dropped",
             };
             Some((name, event.message().body.to_string()))

@@ -224,9 +224,13 @@ impl MockCluster {
     }
 }
 
+/// Returns the folder of the programs of the Python packages.
+pub(crate) fn bin() -> String {
+    std::env::var(BIN).unwrap_or_else(|_| panic!("{BIN} is not set: ./tests/run sets it"))
+}
+
 fn python(name: &str, arguments: &[&str]) -> Command {
-    let bin = std::env::var(BIN).unwrap_or_else(|_| panic!("{BIN} is not set: ./tests/run sets it"));
-    let mut command = Command::new(Path::new(&bin).join("python"));
+    let mut command = Command::new(Path::new(&bin()).join("python"));
     command.arg(path(name)).args(arguments);
     command
 }

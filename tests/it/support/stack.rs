@@ -31,6 +31,8 @@ pub(crate) struct Stack {
     pub(crate) gateway: String,
     pub(crate) admin: String,
     pub(crate) aws: String,
+    /// The addresses of Kafka's brokers, if the stack has one.
+    pub(crate) kafka: Option<String>,
     child: Child,
     printed: Arc<Mutex<Vec<String>>>,
     /// Ends with the stack.
@@ -65,12 +67,14 @@ impl Stack {
         let Ok(Some(line)) = addresses.await else {
             panic!("cargo local printed no addresses:\n{}", printed.lock().expect("no panic").join("\n"));
         };
+        let word = |name: &str| line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
         let address = |name: &str| {
-            let found = line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+            let found = word(name);
             found.unwrap_or_else(|| panic!("no {name}= in {line:?}")).trim_end_matches('/').to_owned()
         };
         let (gateway, admin, aws) = (address("gateway"), address("admin"), address("aws"));
-        let stack = Self { http: Client::new(), gateway, admin, aws, child, printed, reading };
+        let kafka = word("kafka").map(str::to_owned);
+        let stack = Self { http: Client::new(), gateway, admin, aws, kafka, child, printed, reading };
         let healthz = format!("{}/healthz", stack.admin);
         stack
             .until("every function is up", START_TIME_MAX, async || {
@@ -142,6 +146,12 @@ impl Stack {
         // The kernel keeps 15 bytes of a name; the names of RabbitMQ's binaries are longer.
         let function = |each: &Process| ["archiver", "consumer", "ingress"].iter().any(|name| each.name.contains(name));
         descendants.into_iter().filter(function).collect()
+    }
+
+    /// Kills it with SIGKILL and waits for the end.
+    pub(crate) async fn kill(mut self) {
+        processes::signal(self.child.id().expect("it runs"), "KILL");
+        self.child.wait().await.expect("it ends");
     }
 
     /// Sends SIGINT and waits for the end.

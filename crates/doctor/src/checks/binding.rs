@@ -255,6 +255,7 @@ fn queue_not_consumed(model: &Model<'_>, findings: &mut Findings) {
     let unknown = model.mappings.iter().any(|mapping| match &mapping.source {
         Source::Sqs { queue } => queue.is_unknown(),
         Source::Mq { queues, .. } => queues.iter().any(Setting::is_unknown),
+        Source::Kafka(_) => false,
     });
     // An unknown mapping may consume the queue.
     if unknown || model.inventory.hidden {
@@ -276,7 +277,7 @@ fn queue_not_consumed(model: &Model<'_>, findings: &mut Findings) {
             let is_read = |queue: &Queue| {
                 let reads = |mapping: &Mapping| match &mapping.source {
                     Source::Mq { queues, .. } => queues.iter().any(|name| name.is(&queue.name)),
-                    Source::Sqs { .. } => false,
+                    Source::Sqs { .. } | Source::Kafka(_) => false,
                 };
                 model.mappings.iter().any(reads)
             };

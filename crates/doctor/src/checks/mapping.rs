@@ -108,7 +108,7 @@ pub(super) const CHECKS: &[Check] = &[
 fn from_queues<'m>(model: &'m Model<'_>) -> impl Iterator<Item = (&'m Mapping, &'m Setting<String>)> {
     model.mappings.iter().filter_map(|mapping| match &mapping.source {
         Source::Sqs { queue } => Some((mapping, queue)),
-        Source::Mq { .. } => None,
+        Source::Mq { .. } | Source::Kafka(_) => None,
     })
 }
 

@@ -147,7 +147,7 @@ fn mq_policy_names(model: &Model<'_>, findings: &mut Findings) {
     for function in model.functions.iter().filter(|function| function.role_is_made) {
         let is_unnamed = |mapping: &&Mapping| match &mapping.source {
             Source::Mq { policy_named, .. } => mapping.is_event && policy_named.clone().or(false) == Some(false),
-            Source::Sqs { .. } => false,
+            Source::Sqs { .. } | Source::Kafka(_) => false,
         };
         let unnamed = model.mappings_of(function).filter(is_unnamed).count();
         if unnamed > 1 {

@@ -122,7 +122,7 @@ fn data_of_rabbitmq_is_matched_after_decoding() {
     let check = |pattern: Value, data: &[u8], expected: bool| {
         let filters = Filters::parse(std::slice::from_ref(&pattern)).unwrap();
         let record = json!({ "basicProperties": { "type": "t" }, "redelivered": false, "data": "encoded" });
-        assert_eq!(filters.pass_decoded(&record, data), expected, "{pattern} {data:?}");
+        assert_eq!(filters.pass_decoded(&record, "data", data), expected, "{pattern} {data:?}");
     };
     let nested = json!({ "data": { "kind": ["b"] } });
     check(nested.clone(), b"{\"kind\":\"b\"}", true);

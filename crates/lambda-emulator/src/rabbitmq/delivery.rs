@@ -9,10 +9,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use sluicegate_topology::RECEIVE_COUNT;
 
 use super::event;
-
-/// The largest event of a synchronous invocation.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-const EVENT_BYTES_MAX: usize = 6 * 1024 * 1024;
+use crate::mapping::EVENT_BYTES_MAX;
 
 /// Earlier deliveries by a quorum queue.
 const DELIVERY_COUNT_HEADER: &str = "x-delivery-count";

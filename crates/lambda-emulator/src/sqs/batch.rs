@@ -10,11 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::polled_queue::{LONG_POLL_S, SqsApi};
 use super::record::Delivery;
 use super::shared::Shared;
-use crate::mapping::{Backoff, Invoke, MappingEvent};
-
-/// The largest event of a synchronous invocation.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-const EVENT_BYTES_MAX: usize = 6 * 1024 * 1024;
+use crate::mapping::{Backoff, EVENT_BYTES_MAX, Invoke, MappingEvent};
 
 /// Pause between receives while a window is open. A long poll could last longer than the window.
 const WINDOW_PAUSE: Duration = Duration::from_millis(200);

@@ -1,31 +1,24 @@
 //! The steps of messages on RabbitMQ, recorded in the order in which they happened.
 //!
 //! A function that succeeds may have republished a message instead of processing it: to a retry queue or to the
-//! dead-letter queue. So "done" is recorded only after every earlier publish, and not after a republish. Without a
-//! tracer these steps are unknown: "done" then means that the function succeeded with this receive.
+//! dead-letter queue. Without a tracer these steps are unknown: "done" then means that the function succeeded with this
+//! receive.
 
 use std::sync::Arc;
 
 use sluicegate_lambda_emulator::{BrokerEndpoint, MappingEvent};
 use sluicegate_queue::queue_names::{DEAD_LETTER_QUEUE_SUFFIX, RETRY_QUEUE_INFIX};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinSet;
 
-use super::{Journal, MessageStep};
+use super::{
+    Journal, MessageStep,
+    feed::{self, Feed},
+};
 use crate::rabbitmq::{Published, Tracer, TracerError};
-
-/// A step that waits for the tracer.
-enum Late {
-    Done(MappingEvent),
-    Answered(String),
-}
 
 /// A running feed of the journal.
 pub(crate) struct RabbitmqFeed {
-    journal: Journal,
-    late: UnboundedSender<Late>,
+    feed: Feed,
     tracer: Option<Arc<Tracer>>,
-    task: JoinSet<()>,
 }
 
 impl RabbitmqFeed {
@@ -39,48 +32,32 @@ impl RabbitmqFeed {
             Ok(tracer) => (Some(Arc::new(tracer)), None),
             Err(error) => (None, Some(error)),
         };
-        let (late, receiver) = unbounded_channel();
-        let mut task = JoinSet::new();
-        task.spawn(run(receiver, journal.clone(), tracer.clone(), endpoint.to_string()));
-        (Self { journal, late, tracer, task }, error)
+        let feed = Feed::start(journal, tracer.clone(), Some(endpoint.to_string()));
+        (Self { feed, tracer }, error)
     }
 
     /// Returns an observer for mappings.
     pub(crate) fn observer(&self) -> Arc<dyn Fn(&MappingEvent) + Send + Sync> {
-        let (journal, late) = (self.journal.clone(), self.late.clone());
-        Arc::new(move |event| match event {
-            MappingEvent::Done(_) => drop(late.send(Late::Done(event.clone()))),
-            other => journal.mapping_event(other),
-        })
+        self.feed.observer()
     }
 
     /// Returns a function that records the ids of 202 answers.
     pub(crate) fn answers(&self) -> Arc<dyn Fn(&str) + Send + Sync> {
-        let late = self.late.clone();
-        Arc::new(move |id| drop(late.send(Late::Answered(id.to_owned()))))
+        self.feed.answers()
     }
 
     /// Stops the feed and the tracing.
-    pub(crate) async fn stop(mut self) {
-        self.task.shutdown().await;
-        if let Some(tracer) = self.tracer.take().and_then(Arc::into_inner) {
+    pub(crate) async fn stop(self) {
+        self.feed.stop().await;
+        if let Some(tracer) = self.tracer.and_then(Arc::into_inner) {
             tracer.stop().await;
         }
     }
 }
 
-async fn run(mut late: UnboundedReceiver<Late>, journal: Journal, tracer: Option<Arc<Tracer>>, broker: String) {
-    let mut several = Vec::new();
-    while late.recv_many(&mut several, usize::MAX).await > 0 {
-        if let Some(tracer) = &tracer {
-            tracer.catch_up().await;
-        }
-        for each in several.drain(..) {
-            match each {
-                Late::Done(event) => journal.mapping_event(&event),
-                Late::Answered(id) => journal.answered(&id, Some(&broker)),
-            }
-        }
+impl feed::Follower for Tracer {
+    async fn catch_up(&self) {
+        Tracer::catch_up(self).await;
     }
 }
 
@@ -104,20 +81,6 @@ impl Journal {
             return self.published_new(&id, message.queues.join(", "), &message.body);
         };
         self.record(&id, step);
-    }
-
-    /// Records a new message. Its trace may arrive after its delivery, and before or after the sender's answer.
-    fn published_new(&self, id: &str, queue: String, body: &str) {
-        let accepted = MessageStep::Accepted { queue };
-        let mut state = self.state();
-        let is_late = state.get_mut(id).is_some_and(|log| log.put_first(&accepted));
-        drop(state);
-        if is_late {
-            (self.inner.observer)(id, &accepted);
-        } else {
-            self.record(id, accepted);
-        }
-        self.sent(id, &body.into());
     }
 }
 

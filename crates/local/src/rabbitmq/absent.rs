@@ -9,7 +9,7 @@ use sluicegate_sam::StackPlan;
 use sluicegate_topology::Topology;
 
 use super::choice::{BrokerChoice, BrokerError};
-use crate::{broker_faults::BrokerFaults, journal::Journal, mappings::Mappings, terminal::Terminal};
+use crate::{broker_faults::BrokerFaults, journal::Journal, mappings::Mappings, stack::StackError, terminal::Terminal};
 
 /// A type without values.
 #[derive(Clone)]
@@ -58,13 +58,13 @@ impl QueueCounts {
 }
 
 impl Running {
-    pub(crate) fn map<E>(
+    pub(crate) fn map(
         &self,
         _: &StackPlan,
         _: &BTreeMap<String, Function>,
         _: &Terminal,
         _: &Mappings,
-    ) -> Result<(), E> {
+    ) -> Result<(), StackError> {
         match *self {}
     }
 

@@ -8,6 +8,7 @@ use sqs_emulator::ApiError;
 
 use crate::{
     cargo_build::BuildError,
+    kafka::KafkaError,
     rabbitmq::{BrokerError, TopologyError},
     secrets::{CallError, SecretError},
 };
@@ -59,6 +60,9 @@ pub enum StackError {
     /// RabbitMQ does not start, or conflicts with the topology.
     #[error(transparent)]
     Rabbitmq(#[from] BrokerError),
+    /// Kafka does not start, or a topic cannot be created.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
     /// The RabbitMQ topology of the project cannot be read.
     #[error(transparent)]
     Topology(#[from] TopologyError),
@@ -74,10 +78,16 @@ pub enum StackError {
         /// The function's name.
         function: String,
     },
+    /// A function has events from Kafka, but no broker is chosen.
+    #[error("{function} has events from Kafka: choose a broker with --kafka or --kafka-url HOST:PORT")]
+    NoKafka {
+        /// The function's name.
+        function: String,
+    },
     /// A mapping's filter is wrong.
     #[error("the mapping from {queue}: {error}")]
     Filter {
-        /// The queue's name.
+        /// The name of the queue or topic.
         queue: String,
         /// The error in the filter.
         error: FilterCriteriaError,

@@ -10,7 +10,14 @@ use sluicegate_lambda_emulator::{Concurrency, Function, FunctionSpec};
 use sluicegate_sam::FunctionPlan;
 use tokio::task::JoinSet;
 
-use super::{Addresses, concurrency::concurrency_default, error::StackError, options::Options, shared::Shared};
+use super::{
+    Addresses,
+    concurrency::concurrency_default,
+    error::StackError,
+    options::Options,
+    planning::{KAFKA_CONNECTION, KAFKA_SERVERS},
+    shared::Shared,
+};
 use crate::cargo_build::{self, BuildError, Executable, Folders};
 use crate::{sources, terminal::Terminal};
 
@@ -120,14 +127,15 @@ pub(super) fn specs(
         services.insert("KEYS_ENDPOINTS", endpoints.collect::<Vec<_>>().join(" "));
     }
     let unreserved = options.concurrency.unwrap_or_else(|| concurrency_default(functions.len()));
-    functions.iter().map(|function| spec(function, executables, &services, options.freeze, unreserved)).collect()
+    let spec = |function| spec(function, executables, &services, options, unreserved);
+    functions.iter().map(spec).collect()
 }
 
 fn spec(
     function: &FunctionPlan,
     executables: &BTreeMap<String, PathBuf>,
     services: &BTreeMap<&str, String>,
-    freeze: bool,
+    options: &Options,
     unreserved: usize,
 ) -> Result<FunctionSpec, StackError> {
     let missing = || BuildError::Missing(function.binary.clone().unwrap_or_default());
@@ -135,6 +143,9 @@ fn spec(
     let mut environment = function.environment.clone();
     for (name, value) in services {
         environment.entry((*name).to_owned()).or_insert_with(|| value.clone());
+    }
+    if options.kafka.is_some() && environment.contains_key(KAFKA_SERVERS) {
+        environment.extend(KAFKA_CONNECTION.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
     Ok(FunctionSpec {
         name: function.name.clone(),
@@ -148,7 +159,7 @@ fn spec(
             Some(reserved) => Concurrency::Reserved(reserved),
             None => Concurrency::Unreserved(unreserved),
         },
-        freeze,
+        freeze: options.freeze,
     })
 }
 

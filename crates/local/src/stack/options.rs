@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     admin::PublishedDocument, cargo_build::CommandPackage, contract_facts::ContractFacts, gateway::TokenVerifier,
-    rabbitmq::BrokerChoice, s3::ArchiveFolder, terminal::Terminal,
+    kafka::KafkaChoice, rabbitmq::BrokerChoice, s3::ArchiveFolder, terminal::Terminal,
 };
 
 /// The template to run, and the options.
@@ -26,6 +26,8 @@ pub struct Options {
     pub archive: Option<ArchiveFolder>,
     /// The RabbitMQ broker to use; it also sets the template's parameter `Broker`.
     pub rabbitmq: Option<BrokerChoice>,
+    /// The Kafka broker to use, besides SQS; not with `rabbitmq`.
+    pub kafka: Option<KafkaChoice>,
     /// Whether to build with optimisation.
     pub release: bool,
     /// Whether to stop processes between invocations, as Lambda does.

@@ -6,7 +6,7 @@ use sluicegate_lambda_emulator::SqsClient;
 use sluicegate_sam::{Notice, Settings, StackPlan};
 
 use super::{error::StackError, functions, options::Options, provision};
-use crate::{rabbitmq::PlannedBroker, terminal::Terminal};
+use crate::{kafka::PlannedKafka, rabbitmq::PlannedBroker, terminal::Terminal};
 
 /// The template's parameter that chooses the broker.
 const BROKER_PARAMETER: &str = "Broker";
@@ -14,6 +14,12 @@ const BROKER_PARAMETER: &str = "Broker";
 const RABBITMQ_URL: &str = "RABBITMQ_URL";
 /// The environment variable with the ARN of the URL's secret in the cloud; functions prefer [`RABBITMQ_URL`].
 const RABBITMQ_SECRET_ARN: &str = "RABBITMQ_SECRET_ARN";
+/// The environment variable with the addresses of Kafka's brokers.
+pub(super) const KAFKA_SERVERS: &str = "KAFKA_BOOTSTRAP_SERVERS";
+/// How functions connect to the brokers of the local stack, which have neither encryption nor a login: an empty
+/// variable is as none.
+pub(super) const KAFKA_CONNECTION: [(&str, &str); 2] =
+    [("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT"), ("KAFKA_SECRET_ARN", "")];
 
 /// Reads the text of a template.
 pub(super) fn read(template: &Path) -> Result<String, StackError> {
@@ -21,7 +27,12 @@ pub(super) fn read(template: &Path) -> Result<String, StackError> {
 }
 
 /// Returns the settings of the template before its queues exist.
-pub(super) fn settings(options: &Options, aws: &str, broker: Option<&PlannedBroker>) -> Settings {
+pub(super) fn settings(
+    options: &Options,
+    aws: &str,
+    broker: Option<&PlannedBroker>,
+    kafka: Option<&PlannedKafka>,
+) -> Settings {
     let mut settings = Settings {
         parameters: options.parameters.clone(),
         environment: options.environment.clone(),
@@ -32,6 +43,9 @@ pub(super) fn settings(options: &Options, aws: &str, broker: Option<&PlannedBrok
         settings.parameters.entry(BROKER_PARAMETER.to_owned()).or_insert_with(|| "rabbitmq".to_owned());
         settings.environment.insert(RABBITMQ_URL.to_owned(), broker.url());
         settings.environment.entry(RABBITMQ_SECRET_ARN.to_owned()).or_insert_with(|| "none-is-needed".to_owned());
+    }
+    if let Some(kafka) = kafka {
+        settings.environment.insert(KAFKA_SERVERS.to_owned(), kafka.servers().to_owned());
     }
     settings
 }
@@ -48,10 +62,13 @@ pub(super) async fn plan(
         functions::name_binaries(&options.template, &mut plan.functions, &options.terminal).await?;
     }
     print_notices(&options.terminal, &plan.notices);
-    match (plan.mq_mappings.first(), broker) {
-        (Some(mapping), None) => Err(StackError::NoBroker { function: mapping.function.clone() }),
-        _ => Ok(plan),
+    if let (Some(mapping), None) = (plan.mq_mappings.first(), broker) {
+        return Err(StackError::NoBroker { function: mapping.function.clone() });
     }
+    if let (Some(mapping), None) = (plan.kafka_mappings.first(), &options.kafka) {
+        return Err(StackError::NoKafka { function: mapping.function.clone() });
+    }
+    Ok(plan)
 }
 
 /// Creates the queues of the first plan; returns the plan with their real names.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 
 use super::{error::StackError, options::Options};
-use crate::rabbitmq::PlannedBroker;
+use crate::{kafka::PlannedKafka, rabbitmq::PlannedBroker};
 
 /// The addresses of a stack. `Display` writes one line for scripts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,6 +26,9 @@ pub struct Addresses {
     /// RabbitMQ's management API and page at the conventional port; not in the line for scripts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rabbitmq_management: Option<String>,
+    /// The addresses of Kafka's brokers, if it is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<String>,
 }
 
 impl Addresses {
@@ -34,12 +37,18 @@ impl Addresses {
         self.rabbitmq = Some(broker.public_url());
         self.rabbitmq_management = broker.management_url();
     }
+
+    /// Adds the addresses of Kafka's brokers.
+    pub(super) fn add_kafka(&mut self, kafka: &PlannedKafka) {
+        self.kafka = Some(kafka.servers().to_owned());
+    }
 }
 
 impl fmt::Display for Addresses {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "gateway={} admin={} aws={}", self.gateway, self.admin, self.aws)?;
-        self.rabbitmq.iter().try_for_each(|url| write!(out, " rabbitmq={url}"))
+        self.rabbitmq.iter().try_for_each(|url| write!(out, " rabbitmq={url}"))?;
+        self.kafka.iter().try_for_each(|servers| write!(out, " kafka={servers}"))
     }
 }
 
@@ -68,6 +77,7 @@ impl Ports {
             aws: aws.as_ref().map_or_else(|| remote.to_owned(), url),
             rabbitmq: None,
             rabbitmq_management: None,
+            kafka: None,
         };
         Ok(Self { addresses, gateway, admin, aws })
     }

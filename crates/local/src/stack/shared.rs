@@ -21,6 +21,7 @@ use crate::{
     function_lines::FunctionLines,
     gateway,
     journal::Journal,
+    kafka::TopicCounts,
     mappings::Mappings,
     metrics::Metrics,
     project::{ApiClient, WatchedProject},
@@ -33,8 +34,9 @@ use crate::{
     terminal::Terminal,
 };
 
-/// The broker's name in [`Health`].
+/// The brokers' names in [`Health`].
 const RABBITMQ: &str = "RabbitMQ";
+const KAFKA: &str = "Kafka";
 
 /// The shared parts. Each of them is a cheap clone.
 pub(super) struct Shared {
@@ -115,26 +117,36 @@ impl Shared {
     }
 
     /// Marks every part that has not started as not running.
-    pub(super) fn mark_down(&self, plan: &StackPlan, has_broker: bool) {
+    pub(super) fn mark_down(&self, plan: &StackPlan, options: &Options) {
         self.functions.expect(plan.functions.iter().map(|function| function.name.as_str()));
         for function in &plan.functions {
             self.health.down(&function.name, "being built");
         }
-        if has_broker {
+        if options.rabbitmq.is_some() {
             self.health.down(RABBITMQ, "starting");
+        }
+        if options.kafka.is_some() {
+            self.health.down(KAFKA, "starting");
         }
     }
 
     /// Marks the broker as running.
     pub(super) fn mark_broker_up(&self) {
         self.health.up(RABBITMQ);
+        self.health.up(KAFKA);
     }
 
     /// Returns what the admin port and the status line show.
-    pub(super) fn admin(&self, plan: &StackPlan, addresses: &Addresses, rabbitmq: Option<QueueCounts>) -> Admin {
+    pub(super) fn admin(
+        &self,
+        plan: &StackPlan,
+        addresses: &Addresses,
+        rabbitmq: Option<QueueCounts>,
+        kafka: Option<TopicCounts>,
+    ) -> Admin {
         let sqs = plan.queues.iter().map(|queue| (queue.name.clone(), queue.url.clone())).collect();
         let dead_letter_queues = provision::dead_letter_queues(plan);
-        let queues = Queues::new(self.client.clone(), &addresses.aws, sqs, dead_letter_queues, rabbitmq);
+        let queues = Queues::new(self.client.clone(), &addresses.aws, sqs, dead_letter_queues, rabbitmq, kafka);
         let history = QueueHistory::new(queues.clone(), self.activity.clone());
         Admin {
             health: self.health.clone(),

@@ -76,6 +76,7 @@ async fn start(folders: [&str; 2], binaries: [&str; 2], shell: &[(&str, &str)]) 
         aws_port: 0,
         endpoint_url: None,
         rabbitmq: None,
+        kafka: None,
         release: false,
         freeze: false,
         archive: None,

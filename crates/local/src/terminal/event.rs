@@ -100,6 +100,7 @@ mod tests {
             aws: "http://s".to_owned(),
             rabbitmq: None,
             rabbitmq_management: None,
+            kafka: None,
         };
         check(
             Event::Starting(&addresses),

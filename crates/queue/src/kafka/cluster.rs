@@ -152,8 +152,13 @@ impl Inner {
         Ok(topic)
     }
 
-    /// Asks one broker after another, those that are connected first.
     async fn metadata(&self, topic: &str) -> Result<Metadata, SendError> {
+        let response = self.call_any(Api::Metadata, &requests::metadata(topic)).await?;
+        requests::read_metadata(&response).map_err(|malformed| SendError::NotSent { reason: malformed.to_string() })
+    }
+
+    /// Sends a request to one broker after another, those that are connected first, until one answers.
+    pub(super) async fn call_any(&self, api: Api, body: &[u8]) -> Result<Vec<u8>, SendError> {
         for address in &self.connector.config().bootstrap {
             self.broker(address);
         }
@@ -162,12 +167,10 @@ impl Inner {
         brokers.sort_by_key(|broker| !broker.is_connected());
         let mut failure = SendError::NotSent { reason: "no broker is known".to_owned() };
         for broker in brokers {
-            let response = broker.call(Api::Metadata, &requests::metadata(topic), || true).await;
-            match response.map(|response| requests::read_metadata(&response)) {
-                Ok(Ok(metadata)) => return Ok(metadata),
-                Ok(Err(malformed)) => failure = SendError::NotSent { reason: malformed.to_string() },
+            match broker.call(api, body, || true).await {
+                Ok(response) => return Ok(response),
                 Err(error @ CallError::Refused(_)) => return Err(error.into()),
-                // A lost request for metadata says nothing of a message.
+                // A lost request of this kind says nothing of a message.
                 Err(CallError::Lost(reason)) => failure = SendError::NotSent { reason },
                 Err(error) => failure = error.into(),
             }
@@ -175,7 +178,7 @@ impl Inner {
         Err(failure)
     }
 
-    fn broker(&self, address: &Address) -> Arc<Broker> {
+    pub(super) fn broker(&self, address: &Address) -> Arc<Broker> {
         let mut brokers = locked(&self.brokers);
         let create = || Arc::new(Broker::new(address.clone(), Arc::clone(&self.connector)));
         Arc::clone(brokers.entry(address.clone()).or_insert_with(create))

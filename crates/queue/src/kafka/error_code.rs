@@ -27,6 +27,8 @@ pub(super) enum Conclusion {
 
 impl ErrorCode {
     pub(super) const NONE: Self = Self(0);
+    #[cfg(feature = "kafka-reader")]
+    pub(super) const OFFSET_OUT_OF_RANGE: Self = Self(1);
     pub(super) const UNKNOWN_TOPIC_OR_PARTITION: Self = Self(3);
     pub(super) const LEADER_NOT_AVAILABLE: Self = Self(5);
     const MESSAGE_TOO_LARGE: Self = Self(10);
@@ -34,6 +36,8 @@ impl ErrorCode {
     const NOT_ENOUGH_REPLICAS: Self = Self(19);
     const TOPIC_AUTHORIZATION_FAILED: Self = Self(29);
     const CLUSTER_AUTHORIZATION_FAILED: Self = Self(31);
+    #[cfg(feature = "kafka-reader")]
+    pub(super) const TOPIC_ALREADY_EXISTS: Self = Self(36);
     const DUPLICATE_SEQUENCE_NUMBER: Self = Self(46);
 
     pub(super) fn conclusion(self) -> Conclusion {
@@ -63,21 +67,27 @@ impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self.0 {
             -1 => "UNKNOWN_SERVER_ERROR",
+            1 => "OFFSET_OUT_OF_RANGE",
             2 => "CORRUPT_MESSAGE",
             3 => "UNKNOWN_TOPIC_OR_PARTITION",
             5 => "LEADER_NOT_AVAILABLE",
             6 => "NOT_LEADER_OR_FOLLOWER",
             7 => "REQUEST_TIMED_OUT",
             10 => "MESSAGE_TOO_LARGE",
+            14 => "COORDINATOR_LOAD_IN_PROGRESS",
+            15 => "COORDINATOR_NOT_AVAILABLE",
+            16 => "NOT_COORDINATOR",
             17 => "INVALID_TOPIC_EXCEPTION",
             18 => "RECORD_LIST_TOO_LARGE",
             19 => "NOT_ENOUGH_REPLICAS",
             20 => "NOT_ENOUGH_REPLICAS_AFTER_APPEND",
+            25 => "UNKNOWN_MEMBER_ID",
             29 => "TOPIC_AUTHORIZATION_FAILED",
             31 => "CLUSTER_AUTHORIZATION_FAILED",
             32 => "INVALID_TIMESTAMP",
             33 => "UNSUPPORTED_SASL_MECHANISM",
             35 => "UNSUPPORTED_VERSION",
+            41 => "NOT_CONTROLLER",
             44 => "POLICY_VIOLATION",
             45 => "OUT_OF_ORDER_SEQUENCE_NUMBER",
             47 => "INVALID_PRODUCER_EPOCH",

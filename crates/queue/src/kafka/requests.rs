@@ -1,4 +1,5 @@
-//! The requests of a producer and their responses (<https://kafka.apache.org/protocol.html#protocol_messages>).
+//! The kinds of requests, and those of a producer with their responses
+//! (<https://kafka.apache.org/protocol.html#protocol_messages>).
 
 use super::error_code::ErrorCode;
 use super::wire::{Decoder, Encoder, Malformed};
@@ -18,6 +19,9 @@ pub(super) enum Api {
     Versions,
     InitProducerId,
     SaslAuthenticate,
+    /// A request of a reader: its key and version.
+    #[cfg(feature = "kafka-reader")]
+    Reader(i16, i16),
 }
 
 impl Api {
@@ -33,6 +37,8 @@ impl Api {
             Self::InitProducerId => (22, 1),
             // With the lifetime of the session.
             Self::SaslAuthenticate => (36, 1),
+            #[cfg(feature = "kafka-reader")]
+            Self::Reader(key, version) => (key, version),
         }
     }
 }

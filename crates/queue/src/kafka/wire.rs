@@ -115,8 +115,14 @@ impl<'a> Decoder<'a> {
     }
 
     pub(super) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
-        let length = self.i32()?;
-        self.take(usize::try_from(length).map_err(|_| Malformed)?)
+        self.nullable_bytes()?.ok_or(Malformed)
+    }
+
+    pub(super) fn nullable_bytes(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
+        match self.i32()? {
+            -1 => Ok(None),
+            length => self.take(usize::try_from(length).map_err(|_| Malformed)?).map(Some),
+        }
     }
 
     /// Reads an array, whose elements `read` reads one after another; an absent array is empty.
@@ -127,6 +133,39 @@ impl<'a> Decoder<'a> {
         let count = self.i32()?;
         // Not reserved: a malformed count would reserve gigabytes, and each element reads at least a byte.
         (0..count).map(|_| read(self)).collect()
+    }
+}
+
+/// What only records and their batches have.
+#[cfg(feature = "kafka-reader")]
+impl<'a> Decoder<'a> {
+    pub(super) fn i8(&mut self) -> Result<i8, Malformed> {
+        self.array().map(i8::from_be_bytes)
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, Malformed> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    /// Reads an integer of [`Encoder::varint`].
+    pub(super) fn varint(&mut self) -> Result<i64, Malformed> {
+        let mut value = 0_u64;
+        for shift in (0..u64::BITS).step_by(7) {
+            let [byte] = self.array()?;
+            value |= u64::from(byte & 0x7f).checked_shl(shift).ok_or(Malformed)?;
+            if byte < 0x80 {
+                return Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
+            }
+        }
+        Err(Malformed)
+    }
+
+    /// Reads bytes of [`Encoder::varint_bytes`].
+    pub(super) fn varint_bytes(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
+        match self.varint()? {
+            -1 => Ok(None),
+            length => self.take(usize::try_from(length).map_err(|_| Malformed)?).map(Some),
+        }
     }
 }
 
@@ -149,6 +188,11 @@ mod tests {
             let mut encoder = Encoder::default();
             encoder.varint(value);
             assert_eq!(encoder.0, expected, "{value}");
+            #[cfg(feature = "kafka-reader")]
+            {
+                assert_eq!(Decoder(expected).varint(), Ok(value));
+                assert_eq!(Decoder(&expected[..expected.len() - 1]).varint(), Err(Malformed), "{value}");
+            }
         }
     }
 
@@ -181,5 +225,14 @@ mod tests {
         assert_eq!(Decoder(&(-2_i32).to_be_bytes()).bytes(), Err(Malformed));
         assert_eq!(Decoder(&(-2_i16).to_be_bytes()).nullable_string(), Err(Malformed));
         assert_eq!(Decoder(&[0, 1, 0xff]).string(), Err(Malformed));
+    }
+
+    #[cfg(feature = "kafka-reader")]
+    #[test]
+    fn hostile_variable_lengths_are_malformed() {
+        assert_eq!(Decoder(&[0xff; 11]).varint(), Err(Malformed));
+        // The length -2, and one beyond the end.
+        assert_eq!(Decoder(&[3]).varint_bytes(), Err(Malformed));
+        assert_eq!(Decoder(&[4, 0]).varint_bytes(), Err(Malformed));
     }
 }

@@ -119,6 +119,7 @@ impl Stack {
                 MappingEvent::Returned(_) => "returned",
                 MappingEvent::FilteredOut(_) => "filtered",
                 MappingEvent::BatchFailed { .. } => "failed",
+                MappingEvent::DeadLettered { .. } => "dead-lettered",
                 MappingEvent::Dropped { .. } => "dropped",
             };
             let message = event.message();

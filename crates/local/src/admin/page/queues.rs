@@ -114,10 +114,12 @@ fn row(queue: &Value) -> Markup {
                     }
                 }
                 td.actions {
-                    @if queue["dead_letters"] == true {
+                    @if queue["dead_letters"] == true && queue["broker"] != "kafka" {
                         (button(&format!("/queues/{path}/redrive"), "Redrive all", None, None))
                     }
-                    (button(&format!("/queues/{path}/purge"), "Purge", Some(&confirm), Some(&question)))
+                    @if queue["broker"] != "kafka" {
+                        (button(&format!("/queues/{path}/purge"), "Purge", Some(&confirm), Some(&question)))
+                    }
                 }
             }
         }
