@@ -1,5 +1,5 @@
-//! Names of the attributes that describe a dead letter: message attributes on SQS, headers on RabbitMQ. The consumer
-//! writes them when it dead-letters a message, and the dead-letter tool reads them.
+//! Names of the attributes that describe a dead letter: message attributes on SQS, headers on RabbitMQ and Kafka. The
+//! consumer writes them when it dead-letters a message, and the dead-letter tool reads them.
 
 /// Receives after which a message is dead-lettered by default, as on the queues of `template.yaml`.
 pub const RECEIVE_COUNT_MAX_DEFAULT: u32 = 5;
@@ -15,10 +15,10 @@ pub const CODE: &str = "sluicegate-code";
 /// See [`CODE`]. Chosen here: twice the longest code in use, and short enough for a column.
 pub const CODE_CHARS_MAX: usize = 64;
 /// How often the message had been received: a Number on SQS, a signed 32-bit integer on RabbitMQ, where copies in retry
-/// queues have it too.
+/// queues have it too, and digits on Kafka.
 pub const RECEIVE_COUNT: &str = "sluicegate-receive-count";
-/// The queue the message was received from: its ARN on SQS, `queue::vhost` on RabbitMQ. Only on messages in a
-/// dead-letter queue.
+/// The queue the message was received from: its ARN on SQS, `queue::vhost` on RabbitMQ, `topic:partition:offset` on
+/// Kafka. Only on messages in a dead-letter queue.
 pub const SOURCE: &str = "sluicegate-source";
 /// The attributes that describe why and from where a message was dead-lettered. A redriven one does not have them.
 pub const OF_DEAD_LETTER: [&str; 4] = [REASON, CODE, RECEIVE_COUNT, SOURCE];

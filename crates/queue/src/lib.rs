@@ -26,13 +26,13 @@
 //! ```
 //!
 //! Each broker is a module behind a feature: `sqs` (default), `rabbitmq` and `kafka`. Each offers a producer for
-//! envelopes; the first two also offer a confirmed store of a raw message, which the consumer and the dead-letter tool
-//! use: `sqs::store`, with the feature `sdk`, and `rabbitmq::Broker::publish`.
+//! envelopes and a confirmed store of a raw message, which the consumer and the dead-letter tool use: `sqs::store`, with
+//! the feature `sdk`, `rabbitmq::Broker::publish` and `kafka::Cluster::publish`.
 //!
 //! With the feature `s3`, an envelope that is larger than SQS accepts can go to S3, with a pointer to it on the queue:
 //! `sqs::PayloadStore`.
 //!
-//! Names that several crates share are spelled here once: [`queue_names`] for RabbitMQ's retry and dead-letter queues,
+//! Names that several crates share are spelled here once: [`queue_names`] for retry and dead-letter queues,
 //! [`dead_letter`] for the attributes of dead letters, and [`Binding`] for the variables that bind a queue. [`breaker`]
 //! keeps calls away from a service that fails: the ingress's from a broker, a handler's from what it calls.
 
@@ -62,7 +62,7 @@ use std::time::Duration;
 
 use sluicegate_envelope::Envelope;
 
-pub use binding::{Binding, BindingError};
+pub use binding::{Binding, BindingError, TOPIC_BYTES_MAX};
 pub use error::{SendError, chain};
 pub use ordering::ordering_groups;
 pub use routing_key::{ROUTING_KEY_BYTES_MAX, RoutingKey};

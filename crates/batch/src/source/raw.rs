@@ -2,8 +2,29 @@
 
 use std::borrow::Cow;
 
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+use base64::{
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use serde_json::value::RawValue;
 use sluicegate_envelope::json::{self, Member};
+
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+/// Base64 with or without padding.
+pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+/// A message whose bytes cannot be read from the event.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unreadable {
+    pub(crate) reason: &'static str,
+    /// The text that the event has in place of the bytes, kept for the dead-letter queue.
+    pub(crate) kept: Vec<u8>,
+}
 
 /// Returns the text of a string.
 pub(crate) fn string(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {

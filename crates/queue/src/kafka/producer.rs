@@ -18,8 +18,11 @@ use crate::{Destination, Message, Producer, Receipt, SendError};
 /// The media type of the value.
 const CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
 
+/// The header with the media type of the value.
+pub const CONTENT_TYPE_HEADER: &str = "content-type";
+
 /// The prefix of the header of an attribute.
-const ATTRIBUTE_PREFIX: &str = "ce_";
+pub const ATTRIBUTE_PREFIX: &str = "ce_";
 
 /// The attribute that the binding has in the header `content-type` only.
 const DATACONTENTTYPE: &str = "datacontenttype";
@@ -52,17 +55,32 @@ impl KafkaProducer {
         }
         let key = key(message);
         let value = message.envelope.encode();
-        let record = Record::new(key.map(str::as_bytes), value.as_bytes(), &headers(message.envelope));
+        let key = key.map(str::as_bytes);
+        let record = Record::new(key, Some(value.as_bytes()), &headers(message.envelope));
+        self.cluster.hand(&self.topic, topic, key, record, || keyless)
+    }
+}
+
+impl Cluster {
+    /// Hands a record to the writer of its partition: that of its key, or else `keyless`.
+    pub(super) fn hand(
+        &self,
+        name: &str,
+        topic: &Topic,
+        key: Option<&[u8]>,
+        record: Record,
+        keyless: impl FnOnce() -> i32,
+    ) -> Result<(i32, Handed), SendError> {
         let bytes = record.bytes_max();
         if bytes > RECORD_BYTES_MAX {
             return Err(SendError::TooLarge { bytes, bytes_max: RECORD_BYTES_MAX });
         }
         let partition = match key {
             // The topic has at least one partition.
-            Some(key) => topic.partitions[partition_of(key.as_bytes(), topic.partitions.len())].index,
-            None => keyless,
+            Some(key) => topic.partitions[partition_of(key, topic.partitions.len())].index,
+            None => keyless(),
         };
-        Ok((partition, self.cluster.writer(&self.topic, partition).hand(record)))
+        Ok((partition, self.writer(name, partition).hand(record)))
     }
 }
 
@@ -92,15 +110,20 @@ impl Producer for KafkaProducer {
         join_all(messages.iter().zip(handed).map(async |(message, handed)| {
             let (partition, handed) = handed?;
             let offset = handed.appended(deadline).await?;
-            let offset = offset.map(|offset| offset.to_string()).unwrap_or_default();
-            Ok(Receipt { id: message.envelope.id().to_owned(), broker_id: format!("{partition}:{offset}") })
+            Ok(receipt(message.envelope.id().to_owned(), partition, offset))
         }))
         .await
     }
 }
 
+/// Returns the receipt of a record at this place.
+pub(super) fn receipt(id: String, partition: i32, offset: Option<i64>) -> Receipt {
+    let offset = offset.map(|offset| offset.to_string()).unwrap_or_default();
+    Receipt { id, broker_id: format!("{partition}:{offset}") }
+}
+
 /// Returns a partition that has a leader, or the first while none has.
-fn any_partition(topic: &Topic) -> i32 {
+pub(super) fn any_partition(topic: &Topic) -> i32 {
     let led = topic.partitions.iter().filter(|partition| partition.leader.is_some());
     let led: Vec<_> = led.map(|partition| partition.index).collect();
     fastrand::choice(led).unwrap_or_default()
@@ -112,7 +135,7 @@ fn key<'a>(message: &Message<'a>) -> Option<&'a str> {
 }
 
 fn headers(envelope: &Envelope) -> Vec<(String, String)> {
-    let mut headers = vec![("content-type".to_owned(), CONTENT_TYPE.to_owned())];
+    let mut headers = vec![(CONTENT_TYPE_HEADER.to_owned(), CONTENT_TYPE.to_owned())];
     let attributes = envelope.attributes().filter(|(name, _)| *name != DATACONTENTTYPE);
     headers.extend(attributes.map(|(name, value)| (format!("{ATTRIBUTE_PREFIX}{name}"), value.into_owned())));
     for (name, value) in [("traceparent", envelope.traceparent()), ("tracestate", envelope.tracestate())] {

@@ -20,14 +20,14 @@ pub(super) const RECORD_HEAD_BYTES_MAX: usize = 20;
 pub(super) struct Record(Vec<u8>);
 
 impl Record {
-    pub(super) fn new(key: Option<&[u8]>, value: &[u8], headers: &[(String, String)]) -> Self {
-        let mut encoder = Encoder(Vec::with_capacity(value.len() + 512));
+    pub(super) fn new(key: Option<&[u8]>, value: Option<&[u8]>, headers: &[(String, impl AsRef<[u8]>)]) -> Self {
+        let mut encoder = Encoder(Vec::with_capacity(value.map_or(0, <[u8]>::len) + 512));
         encoder.varint_bytes(key);
-        encoder.varint_bytes(Some(value));
+        encoder.varint_bytes(value);
         encoder.varint(i64::try_from(headers.len()).unwrap_or_default());
         for (name, value) in headers {
             encoder.varint_bytes(Some(name.as_bytes()));
-            encoder.varint_bytes(Some(value.as_bytes()));
+            encoder.varint_bytes(Some(value.as_ref()));
         }
         Self(encoder.0)
     }
@@ -134,8 +134,9 @@ mod tests {
 
     #[test]
     fn a_batch_has_the_layout_of_format_2() {
+        const NO_HEADERS: &[(String, String)] = &[];
         let header = ("h".to_owned(), "1".to_owned());
-        let records = [Record::new(Some(b"k"), b"value", &[header]), Record::new(None, b"", &[])];
+        let records = [Record::new(Some(b"k"), Some(b"value"), &[header]), Record::new(None, Some(b""), NO_HEADERS)];
         let producer = ProducerIdentity { id: 7, epoch: 2, next_sequence: 9 };
         let batch = batch(records.iter(), producer, UNIX_EPOCH + Duration::from_millis(1_000));
         let expected = [
