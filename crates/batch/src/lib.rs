@@ -35,8 +35,8 @@
 //!
 //! # Sources
 //!
-//! Batches come from Amazon SQS (feature `sqs`, default), RabbitMQ on Amazon MQ (feature `rabbitmq`) and Kafka on Amazon
-//! MSK or elsewhere (feature `kafka`); the event determines which. How RabbitMQ messages are settled without a partial
+//! Batches come from Amazon SQS (feature `sqs`, default), RabbitMQ on Amazon MQ (feature `rabbitmq`) and Kafka on
+//! Amazon MSK or elsewhere (feature `kafka`); the event determines which. How RabbitMQ messages are settled without a partial
 //! response is documented in `source/rabbitmq.rs`, how the order of a queue is kept in `source/rabbitmq/ordered.rs`,
 //! and how records of Kafka are settled in `source/kafka.rs`.
 //!

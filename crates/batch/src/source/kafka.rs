@@ -1,5 +1,5 @@
-//! Kafka as a source, on Amazon MSK or elsewhere: records are retried in the invocation and then stored in a dead-letter
-//! topic, because a partition has no place for a record that waits.
+//! Kafka as a source, on Amazon MSK or elsewhere: records are retried in the invocation and then stored in a
+//! dead-letter topic, because a partition has no place for a record that waits.
 //!
 //! Lambda commits the offsets of a batch after a successful invocation and repeats the batch after a failed one, by
 //! default without a limit. In provisioned mode a mapping may have a limit of retries, an on-failure destination, and
@@ -17,8 +17,8 @@
 //! | a tombstone, without a handler for it | none: logged |
 //! | not settled in time, or the dead-letter topic does not take it | returned |
 //!
-//! Records with one key are handled in order, and other keys and records without a key concurrently. A batch is done only
-//! if every record is done or its dead letter is confirmed by every in-sync replica. Otherwise it comes again: see
+//! Records with one key are handled in order, and other keys and records without a key concurrently. A batch is done
+//! only if every record is done or its dead letter is confirmed by every in-sync replica. Otherwise it comes again: see
 //! [`progress`] for what is then known of each record.
 
 mod config;

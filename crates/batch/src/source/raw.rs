@@ -10,15 +10,17 @@ use base64::{
 use serde_json::value::RawValue;
 use sluicegate_envelope::json::{self, Member};
 
+/// Base64 with or without padding, and with bits after the last byte, which the key in the event of Lambda's guide has.
 #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
-/// Base64 with or without padding.
 pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
 );
 
-#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 /// A message whose bytes cannot be read from the event.
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable {
     pub(crate) reason: &'static str,

@@ -6,8 +6,8 @@
 //!
 //! The format: <https://docs.aws.amazon.com/lambda/latest/dg/with-msk.html> and
 //! <https://docs.aws.amazon.com/lambda/latest/dg/with-kafka.html>. `records` has a list for each partition, under
-//! `<topic>-<partition>`. Key and value are in base64, and the value of a header is a list of its bytes, which are signed
-//! or not.
+//! `<topic>-<partition>`. Key and value are in base64, and the value of a header is a list of its bytes, which are
+//! signed or not.
 
 use std::sync::Arc;
 

@@ -36,7 +36,8 @@ pub(super) struct Known {
 }
 
 impl Progress {
-    /// Returns the progress of a record. Its content counts, because a topic that is created again has the same offsets.
+    /// Returns the progress of a record. Its content counts, because a topic that is created again has the same
+    /// offsets.
     pub(super) fn of(&self, message: &EventRecord) -> Option<Known> {
         let records = self.locked();
         if records.is_empty() {

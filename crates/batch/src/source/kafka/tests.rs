@@ -147,7 +147,7 @@ async fn every_kind_of_record_is_read_and_none_affects_another() {
         let expected = [
             ("binary", br#"{"n":1}"#.to_vec()),
             ("my-topic:1:4", vec![255, 255]),
-            ("structured", br#"{"n":1}"#.to_vec()),
+            ("structured", br#"{"n": 1}"#.to_vec()),
         ];
         assert_eq!(handled, expected.map(|(id, payload)| (id, payload.into())));
         let raw = calls.iter().find(|each| each.envelope().id() == "my-topic:1:4").unwrap();
@@ -322,7 +322,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_json_is_read_or_refused_without_a_panic(records in any_json(), list in prop::collection::vec(any_json(), 0..5)) {
+    fn any_json_is_read_or_refused_without_a_panic(
+        records in any_json(),
+        list in prop::collection::vec(any_json(), 0..5),
+    ) {
         for records in [records, json!({ "orders-0": list })] {
             let event = json!({ "eventSource": "aws:kafka", "records": records });
             let event = RawValue::from_string(event.to_string()).unwrap();
