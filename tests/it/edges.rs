@@ -34,7 +34,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("functions/archiver", &["archive"]),
     ("functions/consumer", &["batch"]),
     ("functions/ingress", &["contract", "ingress"]),
-    ("functions/kafka", &["contract", "ingress"]),
+    ("functions/kafka", &["batch", "contract", "ingress"]),
     ("functions/rabbitmq", &["batch", "contract", "ingress"]),
     ("examples/inventory/functions/consumer", &["batch"]),
     ("examples/inventory/functions/ingress", &["contract", "ingress"]),

@@ -1,5 +1,6 @@
-//! Kafka: the producer and the reader with a broker, a cluster whose leaders change, and the clients of others.
+//! Kafka: producer, consumer and reader with a broker, a cluster whose leaders change, and the clients of others.
 
+mod consumer;
 mod interop;
 mod leaders;
 mod login;

@@ -1,5 +1,5 @@
 //! Observability: the log lines and metrics of the functions, and the dashboard.
 
 mod dashboard;
-mod functions;
+pub(crate) mod functions;
 mod output;

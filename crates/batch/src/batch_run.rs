@@ -125,15 +125,8 @@ impl<S: Source> RunningBatch<'_, S> {
     /// it is the first of its group.
     async fn settle_started(&self, index: usize, head: bool) -> Settlement {
         let message = &self.messages[index];
-        if self.source.is_settled(index) {
-            return self.settled(
-                index,
-                message,
-                None,
-                Disposition::Done,
-                &"settled before its batch was returned".into(),
-                None,
-            );
+        if let Some(reason) = self.source.done_unhandled(index) {
+            return self.settled(index, message, None, Disposition::Done, &reason.into(), None);
         }
         let mut settlement = self.settle_message(index, message, head).await;
         if self.source.retries_in_place(index) {
@@ -292,7 +285,10 @@ impl<S: Source> RunningBatch<'_, S> {
 
     fn delivery(&self, envelope: Envelope, index: usize, message: &ReceivedMessage<'_>) -> Arc<Delivery> {
         let attributes = self.source.message_attributes(index);
-        Arc::new(Delivery::new(envelope, message, attributes, self.run.deadlines.work_until))
+        let delivery = Delivery::new(envelope, message, attributes, self.run.deadlines.work_until);
+        #[cfg(feature = "kafka")]
+        let delivery = Delivery { kafka_record: self.source.kafka_record(index), ..delivery };
+        Arc::new(delivery)
     }
 
     /// Claims the key of a message whose type has an idempotency rule.

@@ -226,6 +226,21 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Sets the cluster with the dead-letter topics of Kafka, instead of the one in the environment.
+    #[cfg(feature = "kafka")]
+    pub fn cluster(mut self, cluster: sluicegate_queue::kafka::Cluster) -> Self {
+        self.sources.kafka.cluster = Some(cluster);
+        self
+    }
+
+    /// Sets after how many receives a failing record of Kafka is dead-lettered: at least 1, instead of
+    /// `KAFKA_MAX_RECEIVE_COUNT` or 5. Each call of its handler is a receive.
+    #[cfg(feature = "kafka")]
+    pub fn kafka_receive_count_max(mut self, receives: u32) -> Self {
+        self.sources.kafka.receive_count_max = Some(receives);
+        self
+    }
+
     /// Sets the exporter of spans, instead of the one in the environment.
     #[cfg(feature = "otlp")]
     pub fn tracer(mut self, tracer: crate::Tracer) -> Self {
@@ -248,9 +263,11 @@ impl ConsumerBuilder {
     /// Settings that were not given come from the environment: the AWS variables as
     /// [`sluicegate_queue::sqs::sdk_config`] reads them, the broker from `RABBITMQ_URL` and its related variables,
     /// `RABBITMQ_RETRY_DELAYS`, `RABBITMQ_MAX_RECEIVE_COUNT`, `FIFO_MAX_RECEIVE_COUNT` and `PAYLOAD_BUCKET`. Without
-    /// `RABBITMQ_URL`, RabbitMQ batches are refused. Metrics are written under the name in `AWS_LAMBDA_FUNCTION_NAME`,
-    /// which Lambda sets, or not at all. With the feature `dynamodb`, `IDEMPOTENCY_TABLE` names the table of
-    /// idempotency keys and statuses.
+    /// `RABBITMQ_URL`, RabbitMQ batches are refused. For Kafka they are `KAFKA_BOOTSTRAP_SERVERS` and its related variables,
+    /// `KAFKA_MAX_RECEIVE_COUNT`, `KAFKA_DEAD_LETTER_TOPIC` and `KAFKA_PARTIAL_BATCH_RESPONSE`; without
+    /// `KAFKA_BOOTSTRAP_SERVERS`, Kafka batches are refused. Metrics are written under the name in
+    /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets, or not at all. With the feature `dynamodb`, `IDEMPOTENCY_TABLE`
+    /// names the table of idempotency keys and statuses.
     ///
     /// # Errors
     /// No handler, two handlers, retry policies or idempotency rules for one pattern, a pattern that matches nothing, a
@@ -264,6 +281,10 @@ impl ConsumerBuilder {
         #[cfg(feature = "sqs")]
         {
             self.sources.sqs.accepts_raw = self.handlers.has_exact(source::sqs::envelope::RAW_TYPE);
+        }
+        #[cfg(feature = "kafka")]
+        {
+            self.sources.kafka.accepts_tombstones = self.handlers.has_exact(source::kafka::TOMBSTONE_TYPE);
         }
         let store = self.store.or_else(|| store::from_env(environment, &mut mistakes));
         let idempotency = self.idempotency.with_store(store.clone(), &mut mistakes);

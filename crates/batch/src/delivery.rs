@@ -23,6 +23,8 @@ pub struct Delivery {
     /// Set once the key of the message is claimed.
     pub(crate) claimed: OnceLock<Claimed>,
     pub(crate) result: OnceLock<String>,
+    #[cfg(feature = "kafka")]
+    pub(crate) kafka_record: Option<Arc<crate::KafkaRecord>>,
 }
 
 /// The claim of a message's key.
@@ -52,6 +54,8 @@ impl Delivery {
             deadline,
             claimed: OnceLock::new(),
             result: OnceLock::new(),
+            #[cfg(feature = "kafka")]
+            kafka_record: None,
         }
     }
 
@@ -68,7 +72,7 @@ impl Delivery {
         self.receive_count
     }
 
-    /// Returns the name of the queue.
+    /// Returns the name of the queue, on Kafka that of the topic.
     #[must_use]
     pub fn queue(&self) -> &str {
         &self.queue
@@ -82,10 +86,18 @@ impl Delivery {
     }
 
     /// Returns a message attribute of SQS: its text, the digits of a number, or binary data in base64. A message of
-    /// RabbitMQ has none.
+    /// RabbitMQ or Kafka has none.
     #[must_use]
     pub fn message_attribute(&self, name: &str) -> Option<&str> {
         self.message_attributes.get(name).map(String::as_str)
+    }
+
+    /// Returns the topic, partition and offset of a message of Kafka, with its key and headers. `None` for a message of
+    /// another broker.
+    #[cfg(feature = "kafka")]
+    #[must_use]
+    pub fn kafka_record(&self) -> Option<&crate::KafkaRecord> {
+        self.kafka_record.as_deref()
     }
 
     /// Returns whether `sluicegate replay` sent the event again from the archive. [`Envelope::replay_id`] names the

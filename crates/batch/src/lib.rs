@@ -35,9 +35,10 @@
 //!
 //! # Sources
 //!
-//! Batches come from Amazon SQS (feature `sqs`, default) and RabbitMQ on Amazon MQ (feature `rabbitmq`); the event
-//! determines which. How RabbitMQ messages are settled without a partial response is documented in
-//! `source/rabbitmq.rs`, and how the order of a queue is kept in `source/rabbitmq/ordered.rs`.
+//! Batches come from Amazon SQS (feature `sqs`, default), RabbitMQ on Amazon MQ (feature `rabbitmq`) and Kafka on
+//! Amazon MSK or elsewhere (feature `kafka`); the event determines which. How RabbitMQ messages are settled without a partial
+//! response is documented in `source/rabbitmq.rs`, how the order of a queue is kept in `source/rabbitmq/ordered.rs`,
+//! and how records of Kafka are settled in `source/kafka.rs`.
 //!
 //! An SQS message that is not a CloudEvent, such as a notification of S3, is handled if `sqs.message` itself has a
 //! handler, and otherwise dead-lettered. Its envelope has the type `sqs.message`, the body as payload, the id of the
@@ -49,6 +50,10 @@
 //! `/rabbitmq/<vhost>/<queue>`. Its id is the property `message_id`. A message without one gets a new id, which its
 //! copies keep on a retry. If the whole batch is returned, the message gets another id, so publishers should set
 //! `message_id`.
+//!
+//! A record of Kafka that is not a CloudEvent gets an envelope too: its type is `kafka.message`, its source
+//! `/kafka/<topic>`, its id `topic:partition:offset`, its payload the value. A record without a value and without
+//! attributes of a CloudEvent, a tombstone, is acknowledged and logged, unless `kafka.tombstone` itself has a handler.
 //!
 //! # Payloads in S3
 //!
@@ -83,8 +88,8 @@
 //! With the feature `otlp` and `OTEL_EXPORTER_OTLP_ENDPOINT` set, each batch has an OpenTelemetry span, and each
 //! message one that links the span of its sender. They are exported before the response to Lambda, within the time
 //! that is kept for settling. A failure is logged and does not change an outcome.
-#[cfg(not(any(feature = "rabbitmq", feature = "sqs")))]
-compile_error!("no message source is enabled: enable the feature `sqs` or `rabbitmq` of sluicegate-batch");
+#[cfg(not(any(feature = "kafka", feature = "rabbitmq", feature = "sqs")))]
+compile_error!("no message source is enabled: enable the feature `sqs`, `rabbitmq` or `kafka` of sluicegate-batch");
 
 mod batch_run;
 #[cfg(feature = "otlp")]
@@ -138,8 +143,12 @@ pub use sluicegate_idempotency::{StoreError, TransactWrite, TransactionError};
 pub use sluicegate_otlp::Tracer;
 pub use sluicegate_queue::breaker::BreakerLimits;
 pub use sluicegate_queue::chain;
+#[cfg(feature = "kafka")]
+pub use sluicegate_queue::kafka::{Cluster, ClusterConfig};
 #[cfg(feature = "sqs")]
 pub use sluicegate_queue::sqs::SdkConfig;
 #[cfg(feature = "rabbitmq")]
 pub use sluicegate_queue::{queue_names::RetryDelays, rabbitmq::Broker};
+#[cfg(feature = "kafka")]
+pub use source::kafka::KafkaRecord;
 pub use status::ResultError;

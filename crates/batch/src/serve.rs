@@ -12,7 +12,8 @@ use crate::ConsumerBuilder;
 /// logs the error and returns a failure.
 ///
 /// Reads the AWS variables of every function and, with the feature `rabbitmq`, `RABBITMQ_URL` and its related
-/// variables. Without `RABBITMQ_URL` the function accepts SQS batches only.
+/// variables, and with `kafka`, `KAFKA_BOOTSTRAP_SERVERS` and its related variables. Without `RABBITMQ_URL` the
+/// function refuses batches of RabbitMQ, and without `KAFKA_BOOTSTRAP_SERVERS` those of Kafka.
 pub async fn serve<E: Display>(consumer: Result<ConsumerBuilder, E>) -> ExitCode {
     log::init(env!("CARGO_CRATE_NAME"));
     // Boxed, because the nested futures of a batch exceed the layout depth of the compiler.

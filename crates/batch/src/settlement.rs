@@ -111,7 +111,8 @@ pub(crate) struct Tries {
 }
 
 /// The messages that go back to their queue, in the form of Lambda's `ReportBatchItemFailures`; the others are deleted.
-/// It is empty for a RabbitMQ batch, which Lambda acknowledges as a whole.
+/// It is empty for a RabbitMQ batch, which Lambda acknowledges as a whole. The id of a record of Kafka is
+/// `topic:partition:offset`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BatchResponse {
     #[serde(rename = "batchItemFailures")]
@@ -121,17 +122,45 @@ pub struct BatchResponse {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Failure {
     #[serde(rename = "itemIdentifier")]
-    id: String,
+    identifier: ItemIdentifier,
+}
+
+/// How Lambda names a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+enum ItemIdentifier {
+    Id(String),
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html>
+    #[cfg(feature = "kafka")]
+    Record {
+        /// As [`BatchResponse::failures`] returns it.
+        #[serde(skip)]
+        id: String,
+        /// The key of the partition in the event, as in `orders-0`.
+        partition: String,
+        offset: i64,
+    },
 }
 
 impl BatchResponse {
     /// Creates the response that returns the messages with these ids.
     pub(crate) fn of(ids: impl Iterator<Item = String>) -> Self {
-        Self { failures: ids.map(|id| Failure { id }).collect() }
+        Self { failures: ids.map(|id| Failure { identifier: ItemIdentifier::Id(id) }).collect() }
+    }
+
+    /// Creates the response that returns records of Kafka: the id, the partition as the event names it, and the offset.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn of_records(records: impl Iterator<Item = (String, String, i64)>) -> Self {
+        let identifiers = records.map(|(id, partition, offset)| ItemIdentifier::Record { id, partition, offset });
+        Self { failures: identifiers.map(|identifier| Failure { identifier }).collect() }
     }
 
     /// Returns the ids of the messages that go back, in the order of the batch.
     pub fn failures(&self) -> impl Iterator<Item = &str> {
-        self.failures.iter().map(|failure| failure.id.as_str())
+        self.failures.iter().map(|failure| match &failure.identifier {
+            ItemIdentifier::Id(id) => id.as_str(),
+            #[cfg(feature = "kafka")]
+            ItemIdentifier::Record { id, .. } => id.as_str(),
+        })
     }
 }

@@ -1,11 +1,13 @@
 //! The sources of batches: one module per broker, and the choice between them by the event.
 
 pub(crate) mod adapter;
-#[cfg(any(feature = "rabbitmq", feature = "sqs"))]
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+mod cloud_event;
 mod environment;
+#[cfg(feature = "kafka")]
+pub(crate) mod kafka;
 #[cfg(feature = "rabbitmq")]
 pub(crate) mod rabbitmq;
-#[cfg(any(feature = "rabbitmq", feature = "sqs"))]
 mod raw;
 #[cfg(feature = "sqs")]
 pub(crate) mod sqs;
@@ -22,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) sqs: sqs::Settings,
     #[cfg(feature = "rabbitmq")]
     pub(crate) rabbitmq: rabbitmq::Settings,
+    #[cfg(feature = "kafka")]
+    pub(crate) kafka: kafka::Settings,
 }
 
 /// An address of this machine at which no service listens: discard, RFC 863.
@@ -34,6 +38,8 @@ impl Settings {
         self.sqs.without_service(&format!("http://{NO_SERVICE}"), mistakes);
         #[cfg(feature = "rabbitmq")]
         self.rabbitmq.without_service(&format!("amqp://none:none@{NO_SERVICE}"), mistakes);
+        #[cfg(feature = "kafka")]
+        self.kafka.without_service(NO_SERVICE, mistakes);
     }
 
     /// Creates the sources, and adds configuration errors to `mistakes`.
@@ -46,11 +52,15 @@ impl Settings {
         let sqs = self.sqs.source(&lookup, mistakes);
         #[cfg(feature = "rabbitmq")]
         let rabbitmq = self.rabbitmq.source(&lookup, mistakes);
+        #[cfg(feature = "kafka")]
+        let kafka = self.kafka.source(&lookup, mistakes);
         Some(Sources {
             #[cfg(feature = "sqs")]
             sqs: sqs?,
             #[cfg(feature = "rabbitmq")]
             rabbitmq,
+            #[cfg(feature = "kafka")]
+            kafka,
         })
     }
 }
@@ -62,6 +72,9 @@ pub(crate) struct Sources {
     /// `None` if no broker is configured.
     #[cfg(feature = "rabbitmq")]
     rabbitmq: Option<rabbitmq::RabbitmqSource>,
+    /// `None` if no cluster is configured.
+    #[cfg(feature = "kafka")]
+    kafka: Option<kafka::KafkaSource>,
 }
 
 /// A batch of one of the sources.
@@ -70,6 +83,8 @@ pub(crate) enum Batch<'a> {
     Sqs(sqs::Batch<'a>),
     #[cfg(feature = "rabbitmq")]
     Rabbitmq(rabbitmq::Batch<'a>),
+    #[cfg(feature = "kafka")]
+    Kafka(kafka::Batch<'a>),
 }
 
 /// An event that is not a batch of a configured source. Lambda returns all of its messages.
@@ -81,6 +96,9 @@ pub(crate) enum ReadError {
     #[cfg(feature = "rabbitmq")]
     #[error(transparent)]
     Rabbitmq(#[from] rabbitmq::ReadError),
+    #[cfg(feature = "kafka")]
+    #[error(transparent)]
+    Kafka(#[from] kafka::ReadError),
     #[cfg(not(feature = "sqs"))]
     #[error("the event is not from a source that this function is built with")]
     UnknownSource,
@@ -101,6 +119,10 @@ impl Sources {
         if let Some(batch) = rabbitmq::read(self.rabbitmq.as_ref(), event, deadlines) {
             return Ok(Batch::Rabbitmq(batch?));
         }
+        #[cfg(feature = "kafka")]
+        if let Some(batch) = kafka::read(self.kafka.as_ref(), event, deadlines) {
+            return Ok(Batch::Kafka(batch?));
+        }
         #[cfg(feature = "sqs")]
         return Ok(Batch::Sqs(self.sqs.read(event, deadlines)?));
         #[cfg(not(feature = "sqs"))]
@@ -117,6 +139,8 @@ impl Batch<'_> {
             Self::Sqs(_) => "aws_sqs",
             #[cfg(feature = "rabbitmq")]
             Self::Rabbitmq(_) => "rabbitmq",
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => "kafka",
         }
     }
 
@@ -127,6 +151,8 @@ impl Batch<'_> {
             Self::Sqs(batch) => batch.messages(),
             #[cfg(feature = "rabbitmq")]
             Self::Rabbitmq(batch) => batch.messages(),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(batch) => batch.messages(),
         }
     }
 
@@ -137,6 +163,8 @@ impl Batch<'_> {
             Self::Sqs(batch) => run.settle(batch, messages).await,
             #[cfg(feature = "rabbitmq")]
             Self::Rabbitmq(batch) => run.settle(batch, messages).await,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(batch) => run.settle(batch, messages).await,
         }
     }
 
@@ -147,6 +175,8 @@ impl Batch<'_> {
             Self::Sqs(batch) => Ok(batch.respond(settlements)?),
             #[cfg(feature = "rabbitmq")]
             Self::Rabbitmq(batch) => Ok(batch.respond(settlements)?),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(batch) => Ok(batch.respond(settlements)?),
         }
     }
 }

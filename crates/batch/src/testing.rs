@@ -134,6 +134,13 @@ impl DeliveryBuilder {
         self
     }
 
+    /// Sets the record of Kafka that [`Delivery::kafka_record`] returns.
+    #[cfg(feature = "kafka")]
+    pub fn kafka_record(mut self, record: crate::KafkaRecord) -> Self {
+        self.0.kafka_record = Some(Arc::new(record));
+        self
+    }
+
     /// Sets the deadline of the handler.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.0.deadline = deadline;

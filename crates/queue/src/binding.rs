@@ -143,7 +143,7 @@ impl Binding {
 
 /// Longest name of a topic, in bytes
 /// (<https://github.com/apache/kafka/blob/4.1.0/clients/src/main/java/org/apache/kafka/common/internals/Topic.java>).
-const TOPIC_BYTES_MAX: usize = 249;
+pub const TOPIC_BYTES_MAX: usize = 249;
 
 /// Longest name of an exchange, in bytes: an AMQP short string.
 const EXCHANGE_BYTES_MAX: usize = 255;

@@ -38,7 +38,7 @@ pub use self::cluster::Cluster;
 pub use self::config::{ClusterConfig, ClusterConfigError};
 #[cfg(feature = "kafka-reader")]
 pub use self::fetched_record::FetchedRecord;
-pub use self::producer::{KafkaProducer, RECORD_BYTES_MAX};
+pub use self::producer::{ATTRIBUTE_PREFIX, CONTENT_TYPE_HEADER, KafkaProducer, RECORD_BYTES_MAX};
 pub use self::publication::Publication;
 #[cfg(feature = "kafka-reader")]
 pub use self::reader::{FETCH_WAIT_MAX, GroupOffsets, PartitionReader, Position, ReadError};

@@ -62,7 +62,7 @@ use std::time::Duration;
 
 use sluicegate_envelope::Envelope;
 
-pub use binding::{Binding, BindingError};
+pub use binding::{Binding, BindingError, TOPIC_BYTES_MAX};
 pub use error::{SendError, chain};
 pub use ordering::ordering_groups;
 pub use routing_key::{ROUTING_KEY_BYTES_MAX, RoutingKey};

@@ -16,14 +16,14 @@ pub(super) const XRAY: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=5
 pub(super) const XRAY_TRACE: &str = "1-5759e988-bd862e3fe1be46a994272793";
 
 /// A running function.
-pub(super) struct Running {
+pub(crate) struct Running {
     function: Function,
     lines: UnboundedReceiver<String>,
 }
 
 impl Running {
     /// Builds `binary` of the package in `folder` if needed, and starts it as the function `name`.
-    pub(super) async fn start(name: &str, folder: &str, binary: &str, environment: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(name: &str, folder: &str, binary: &str, environment: &[(&str, &str)]) -> Self {
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let spec = FunctionSpec {
             name: name.to_owned(),
@@ -43,7 +43,7 @@ impl Running {
     }
 
     /// Invokes the function. Returns its response.
-    pub(super) async fn invoke(&self, event: &Value) -> Value {
+    pub(crate) async fn invoke(&self, event: &Value) -> Value {
         match self.function.invoke(event.to_string().into(), Some(XRAY)).await {
             Invocation::Response(answer) => serde_json::from_slice(&answer).expect("JSON"),
             other => panic!("{other:?}"),
@@ -51,7 +51,7 @@ impl Running {
     }
 
     /// Stops the function. Returns every line it printed.
-    pub(super) async fn stop(mut self) -> Vec<String> {
+    pub(crate) async fn stop(mut self) -> Vec<String> {
         self.function.stop().await;
         drop(self.function);
         let mut printed = Vec::new();

@@ -12,6 +12,10 @@ use sluicegate_queue::SendError;
 use crate::Rejection;
 use crate::settlement::{BatchResponse, Settlement, Tries};
 
+/// The reason to do nothing with a message of a batch that comes again.
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+pub(crate) const SETTLED_BEFORE: &str = "settled before its batch was returned";
+
 /// A message as its source received it.
 #[derive(Clone, Debug)]
 pub(crate) struct ReceivedMessage<'a> {
@@ -92,9 +96,16 @@ pub(crate) trait Source {
     /// Returns when the message was sent, in milliseconds since 1970, if known. `envelope` is the decoded event.
     fn sent_unix_ms(&self, index: usize, envelope: Option<&Envelope>) -> Option<u64>;
 
-    /// Returns whether the message was settled before, in a batch that was returned as a whole.
-    fn is_settled(&self, _index: usize) -> bool {
-        false
+    /// Returns why the message is done without its handler: it was settled before, in a batch that was returned, or
+    /// there is nothing to handle.
+    fn done_unhandled(&self, _index: usize) -> Option<&'static str> {
+        None
+    }
+
+    /// Returns the place of the message in its topic, with its key and headers.
+    #[cfg(feature = "kafka")]
+    fn kafka_record(&self, _index: usize) -> Option<std::sync::Arc<crate::KafkaRecord>> {
+        None
     }
 
     /// Returns whether a failed message is tried again in the same invocation, because it would lose its place in the

@@ -64,7 +64,7 @@ use crate::Rejection;
 use crate::deadlines::Deadlines;
 use crate::rejection::codes;
 use crate::settlement::{BatchResponse, Settlement, Tries};
-use crate::source::adapter::{ReceivedMessage, Source};
+use crate::source::adapter::{ReceivedMessage, SETTLED_BEFORE, Source};
 
 /// Longest name of a queue, and longest routing key, in bytes.
 ///
@@ -250,8 +250,8 @@ impl<P: Publish> Source for Batch<'_, P> {
         of_event.or_else(of_message)
     }
 
-    fn is_settled(&self, index: usize) -> bool {
-        self.received[index].in_order.as_ref().is_some_and(|message| message.settled)
+    fn done_unhandled(&self, index: usize) -> Option<&'static str> {
+        self.received[index].in_order.as_ref().filter(|message| message.settled).map(|_| SETTLED_BEFORE)
     }
 
     fn retries_in_place(&self, index: usize) -> bool {

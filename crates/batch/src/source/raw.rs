@@ -2,8 +2,31 @@
 
 use std::borrow::Cow;
 
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+use base64::{
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use serde_json::value::RawValue;
 use sluicegate_envelope::json::{self, Member};
+
+/// Base64 with or without padding, and with bits after the last byte, which the key in the event of Lambda's guide has.
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// A message whose bytes cannot be read from the event.
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unreadable {
+    pub(crate) reason: &'static str,
+    /// The text that the event has in place of the bytes, kept for the dead-letter queue.
+    pub(crate) kept: Vec<u8>,
+}
 
 /// Returns the text of a string.
 pub(crate) fn string(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {

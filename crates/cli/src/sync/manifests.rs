@@ -24,8 +24,8 @@ pub(super) fn consumer_has_store(contract_path: &Path) -> Result<bool, CommandEr
     Ok(false)
 }
 
-/// Returns the manifests of the functions beside a contract. functions/rabbitmq has both functions, functions/kafka the
-/// ingress.
+/// Returns the manifests of the functions beside a contract. functions/rabbitmq and functions/kafka have both
+/// functions.
 fn manifests(contract_path: &Path) -> impl Iterator<Item = PathBuf> {
     let folder = contract_path.parent().unwrap_or(Path::new("")).to_owned();
     let files = ["Cargo.toml", "../rabbitmq/Cargo.toml", "../kafka/Cargo.toml", "../consumer/Cargo.toml"];
@@ -45,7 +45,7 @@ pub(super) fn with_features(
         ("sluicegate-ingress", STORE, has_store),
         ("sluicegate-ingress", "s3", has_large),
         (CONSUMER, "s3", has_large),
-        // The consumers for SQS and for RabbitMQ have the same source.
+        // The consumers for SQS, for RabbitMQ and for Kafka have the same source.
         (CONSUMER, STORE, consumer_has_store),
     ];
     let mut changed = Vec::new();

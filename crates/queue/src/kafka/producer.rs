@@ -18,8 +18,11 @@ use crate::{Destination, Message, Producer, Receipt, SendError};
 /// The media type of the value.
 const CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
 
+/// The header with the media type of the value.
+pub const CONTENT_TYPE_HEADER: &str = "content-type";
+
 /// The prefix of the header of an attribute.
-const ATTRIBUTE_PREFIX: &str = "ce_";
+pub const ATTRIBUTE_PREFIX: &str = "ce_";
 
 /// The attribute that the binding has in the header `content-type` only.
 const DATACONTENTTYPE: &str = "datacontenttype";
@@ -132,7 +135,7 @@ fn key<'a>(message: &Message<'a>) -> Option<&'a str> {
 }
 
 fn headers(envelope: &Envelope) -> Vec<(String, String)> {
-    let mut headers = vec![("content-type".to_owned(), CONTENT_TYPE.to_owned())];
+    let mut headers = vec![(CONTENT_TYPE_HEADER.to_owned(), CONTENT_TYPE.to_owned())];
     let attributes = envelope.attributes().filter(|(name, _)| *name != DATACONTENTTYPE);
     headers.extend(attributes.map(|(name, value)| (format!("{ATTRIBUTE_PREFIX}{name}"), value.into_owned())));
     for (name, value) in [("traceparent", envelope.traceparent()), ("tracestate", envelope.tracestate())] {

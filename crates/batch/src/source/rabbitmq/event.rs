@@ -10,8 +10,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sluicegate_queue::rabbitmq::header as queue_header;
@@ -21,13 +19,7 @@ use sluicegate_queue::rabbitmq::{
 };
 
 use super::{header, timestamp};
-use crate::source::raw::{object, string};
-
-/// Base64 with or without padding.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+use crate::source::raw::{BASE64, Unreadable, object, string};
 
 /// The largest time in seconds, in the year 5138. Larger numbers are milliseconds.
 const UNIX_S_MAX: u64 = 100_000_000_000;
@@ -67,14 +59,6 @@ pub(super) struct EventMessage {
     pub(super) properties: BasicProperties,
     pub(super) redelivered: bool,
     pub(super) data: Result<Vec<u8>, Unreadable>,
-}
-
-/// A message whose bytes cannot be read from the event.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unreadable {
-    pub(super) reason: &'static str,
-    /// The text that the event has in place of the bytes, kept for the dead-letter queue.
-    pub(super) kept: Vec<u8>,
 }
 
 impl EventMessage {
