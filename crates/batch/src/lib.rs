@@ -40,8 +40,8 @@
 //! `source/rabbitmq.rs`, and how the order of a queue is kept in `source/rabbitmq/ordered.rs`.
 //!
 //! An SQS message that is not a CloudEvent, such as a notification of S3, is handled if `sqs.message` itself has a
-//! handler, and otherwise dead-lettered. Its envelope has the type `sqs.message`, the body as payload, the id of the
-//! message, and the source `/sqs/<queue>`. [`Delivery::message_attribute`] has the message attributes.
+//! handler, and otherwise dead-lettered. Its envelope has the type `sqs.message`, the body as payload, the first id
+//! of the message, and the source `/sqs/<queue>`. [`Delivery::message_attribute`] has the message attributes.
 //!
 //! A RabbitMQ message that is not a CloudEvent, such as a body `Order ID: 12345` without properties, gets an envelope:
 //! [`Envelope::payload`] is its bytes, [`Envelope::content_type`] its content type if it has one,
