@@ -133,7 +133,7 @@ pub use settlement::BatchResponse;
 pub use sluicegate_envelope::Envelope;
 pub use sluicegate_idempotency::{AnyStore, Lease, MemoryStore};
 #[cfg(feature = "dynamodb")]
-pub use sluicegate_idempotency::{StoreError, TransactWrite, TransactionError};
+pub use sluicegate_idempotency::{DynamoDbStore, StoreError, TransactWrite, TransactionError};
 #[cfg(feature = "otlp")]
 pub use sluicegate_otlp::Tracer;
 pub use sluicegate_queue::breaker::BreakerLimits;

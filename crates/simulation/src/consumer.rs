@@ -10,14 +10,17 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use lambda_runtime::{Context, LambdaEvent};
 use serde::Deserialize;
-use sluicegate_batch::{AnyStore, Consumer, IdempotencyRule, SdkConfig};
+use sluicegate_aws_client::AwsEnvironment;
+use sluicegate_batch::{AnyStore, Consumer, DynamoDbStore, IdempotencyRule, SdkConfig};
 use sluicegate_lambda_emulator::{Invocation, Invoke};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::BoxError;
+use crate::client::variable;
 use crate::fault::{Kind, Site};
 use crate::handlers;
+use crate::http_server;
 use crate::killable::Killable;
 use crate::message::number_in;
 use crate::sdk;
@@ -37,6 +40,7 @@ pub(crate) struct ConsumerFunction {
 struct Environments {
     world: Arc<World>,
     sdk_config: SdkConfig,
+    /// That in memory.
     store: Arc<AnyStore>,
     /// Those that are not in use, the latest last.
     free: RefCell<Vec<Environment>>,
@@ -112,7 +116,8 @@ impl Environments {
         let Self { world, sdk_config, store, .. } = self;
         let scenario = &world.scenario;
         let invocation = Arc::new(AtomicU64::new(0));
-        let http_client = sdk::http_client(world, &Caller::Consumer(Arc::clone(&invocation)));
+        let caller = Caller::Consumer(Arc::clone(&invocation));
+        let http_client = sdk::http_client(world, &caller);
         let mut builder = Consumer::builder()
             .on("sim.*", handlers::handler(world, &invocation))
             .sdk_config(sdk_config.to_builder().http_client(http_client).build())
@@ -121,7 +126,13 @@ impl Environments {
             builder = builder.on("sqs.message", handlers::handler(world, &invocation));
         }
         if scenario.has_store {
-            builder = builder.store(Arc::clone(store)).idempotency_for("*", IdempotencyRule::default());
+            let store = if scenario.has_table {
+                let environment = AwsEnvironment::read(variable)?.with_dialer(http_server::dialer(world, caller));
+                Arc::new(AnyStore::DynamoDb(Box::new(DynamoDbStore::new(&environment, "keys"))))
+            } else {
+                Arc::clone(store)
+            };
+            builder = builder.store(store).idempotency_for("*", IdempotencyRule::default());
         }
         Ok(Environment { consumer: builder.build()?, invocation })
     }

@@ -62,8 +62,11 @@ async fn handle(world: Arc<World>, invocation: u64, delivery: &Delivery) -> Outc
         if expected != text {
             ledger.payload_differs(now, number);
         }
-        // The key of a text is the id that SQS gave it, and the consumer's dead letter has another.
-        let keeps_its_key = message.sender != Sender::Raw || !ledger.was_dead_lettered(number);
+        if let Some(lease) = delivery.lease() {
+            ledger.claimed(lease.key(), number);
+        }
+        // The key of a text is the id that SQS gave it, and a move task gives it another.
+        let keeps_its_key = message.sender != Sender::Raw || world.scenario.has_tool;
         ledger.called(now, world.scenario.has_store && keeps_its_key, number)
     };
     let mut call = Call { world, invocation, message: number, decision: Decision::Ended };

@@ -1,6 +1,6 @@
 //! [`Ledger`]: what happened to each message, and the checks of each [`Property`] against it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -27,6 +27,8 @@ pub(crate) struct Ledger {
     groups: BTreeMap<u32, Vec<u32>>,
     /// Until when an environment may not know the redrive policy, which it does not read again at once.
     policy_unknown_until: Duration,
+    /// The messages of the keys in the idempotency store.
+    keys: HashMap<String, u32>,
     pub(crate) faults: Vec<FaultId>,
     pub(crate) violations: Vec<String>,
     pub(crate) receives: u64,
@@ -51,7 +53,7 @@ struct Entry {
     running: u32,
     failures: u32,
     done: u32,
-    /// Whether an invocation that handled it ended well.
+    /// Whether the idempotency store has recorded that it was handled.
     is_recorded: bool,
     /// Copies in the dead-letter queue.
     dead: u32,
@@ -120,6 +122,7 @@ impl Ledger {
             invocations: Vec::new(),
             groups: BTreeMap::new(),
             policy_unknown_until: Duration::ZERO,
+            keys: HashMap::new(),
             faults: Vec::new(),
             violations: Vec::new(),
             receives: 0,
@@ -269,6 +272,11 @@ impl Ledger {
             "in_progress" => {
                 scenario.has_store && receives.is_some_and(|receives| receives >= scenario.receive_count_max)
             }
+            // Whether the message has a handler is asked later.
+            "receives_exhausted" if reason.contains(STORE_FAILED) => {
+                let is_last = |receives| is_last(scenario, receives, entry.failures, entry.is_touched);
+                scenario.has_table && entry.is_touched && receives.is_some_and(is_last)
+            }
             "no_handler" => sent.sender == Sender::OtherType,
             _ if sent.sender == Sender::OtherType => false,
             REJECTION => sent.behaviour == Behaviour::Rejects && entry.calls > 0,
@@ -284,10 +292,24 @@ impl Ledger {
         }
     }
 
-    /// A message was moved from the dead-letter queue to its queue.
-    pub(crate) fn redriven(&mut self, message: u32) {
+    /// SQS has moved a message from the dead-letter queue to its queue.
+    pub(crate) fn moved(&mut self, now: Duration, message: u32) {
+        self.copied_back(message);
+        self.dead_letter_deleted(now, message);
+    }
+
+    /// The dead-letter tool has deleted a message of the dead-letter queue.
+    pub(crate) fn dead_letter_deleted(&mut self, now: Duration, message: u32) {
         let entry = self.entry(message);
         entry.dead = entry.dead.saturating_sub(1);
+        if entry.done == 0 && entry.dead == 0 && entry.queued == 0 {
+            self.violated(now, Property::NothingIsLost, &format!("message {message} was deleted as a dead letter"));
+        }
+    }
+
+    /// A copy of a dead letter is on the queue.
+    pub(crate) fn copied_back(&mut self, message: u32) {
+        let entry = self.entry(message);
         entry.queued += 1;
         entry.is_redriven = true;
         entry.returned = 0;
@@ -297,6 +319,13 @@ impl Ledger {
     /// A fault has hit a receive of a message.
     pub(crate) fn touch(&mut self, message: u32) {
         self.entry(message).is_touched = true;
+    }
+
+    /// A fault has hit the redrive of the dead letters.
+    pub(crate) fn touch_dead_letters(&mut self) {
+        for entry in self.messages.iter_mut().filter(|entry| entry.dead > 0) {
+            entry.is_touched = true;
+        }
     }
 
     /// A fault has hit an invocation.
@@ -321,9 +350,18 @@ impl Ledger {
         self.invocations.len() as u64 - 1
     }
 
-    /// Returns whether the message was in the dead-letter queue, at any time.
-    pub(crate) fn was_dead_lettered(&mut self, message: u32) -> bool {
-        self.entry(message).dead_lettered > 0
+    /// A message has a key in the idempotency store.
+    pub(crate) fn claimed(&mut self, key: &str, message: u32) {
+        if !self.keys.contains_key(key) {
+            self.keys.insert(key.to_owned(), message);
+        }
+    }
+
+    /// The idempotency store has recorded that the message of a key was handled.
+    pub(crate) fn effect_recorded(&mut self, key: &str) {
+        if let Some(message) = self.keys.get(key).copied() {
+            self.entry(message).is_recorded = true;
+        }
     }
 
     /// A handler is called, which must happen once if `is_once`; returns how often it was before.
@@ -419,7 +457,8 @@ impl Ledger {
             let is_settled = is_done || entry.dead_lettered > *dead_before || (scenario.has_store && entry.done > 0);
             let is_healthy =
                 scenario.messages.get(*message as usize).is_some_and(|m| m.is_healthy(scenario.accepts_raw));
-            entry.is_recorded |= is_done && !is_returned;
+            // A table says so itself: a call that fails leaves no record.
+            entry.is_recorded |= is_done && !is_returned && !scenario.has_table;
             entry.returned += u32::from(is_returned && !entry.is_touched);
             entry.not_before = waits.filter(|_| is_returned).map(|delay| now + delay);
             let returns = entry.returned;
@@ -485,6 +524,9 @@ fn is_last(scenario: &Scenario, receives: u32, failures: u32, is_touched: bool) 
     let reserved = (max / 10).clamp(1, 10);
     is_touched || failures >= scenario.fifo_receive_count_max || receives >= max.saturating_sub(reserved)
 }
+
+/// The reason of a message whose key could not be claimed, which is retried as if its handler had failed.
+const STORE_FAILED: &str = "the idempotency store failed";
 
 /// The code of a handler that rejects.
 pub(crate) const REJECTION: &str = "simulated";

@@ -61,7 +61,7 @@ impl Property {
             Self::PayloadsAreIntact => "A handler receives the payload byte for byte.",
             Self::DeadLettersHaveTheirReason => {
                 "A dead letter was rejected by its handler, failed the last of its receives, has no handler or is not an \
-                 event, and its reason says which. SQS itself dead-letters only what lost a receive to a fault."
+                 event, and its reason says which. While the idempotency store is away, a receive fails. SQS itself dead-letters only what lost a receive to a fault."
             }
             Self::HealthyMessagesAreHandled => {
                 "A message whose handler succeeds is handled within a bound of receives that were not lost to a fault: \
@@ -79,8 +79,8 @@ impl Property {
                 "After a retry with a delay, the message is not received before, unless a fault hit it."
             }
             Self::StoredEffectsHappenOnce => {
-                "With an idempotency rule, a message has one handler at a time, and none after an invocation that \
-                 handled it and ended well. A text that is not an event has a new key after the dead-letter queue."
+                "With an idempotency rule, a message has one handler at a time, and none after its store has recorded \
+                 that it was handled. A text that a move task of SQS moved has a new key."
             }
             Self::InvocationsEndInTime => "An invocation of the consumer ends before the timeout of the function.",
             Self::LogsAddUp => {

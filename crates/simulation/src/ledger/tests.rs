@@ -123,7 +123,7 @@ fn what_leaves_the_queue_and_what_is_on_it_is_checked() {
         ledger.called(NOW, false, 2);
         ledger.dead_lettered(NOW, scenario, 2, REJECTION, "");
         // Before the original is deleted.
-        ledger.redriven(2);
+        ledger.moved(NOW, 2);
         ledger.deleted(NOW, 2);
         assert_eq!(ledger.violations, Vec::<String>::new());
         ledger.deleted(NOW, 2);
@@ -197,6 +197,56 @@ fn dead_letters_are_checked() {
 }
 
 #[test]
+fn a_dead_letter_of_a_store_that_was_away_is_checked() {
+    let reason = "receives exhausted after 3: not handled: the idempotency store failed: no answer";
+    for (has_table, is_touched, expected) in [
+        (true, true, &[][..]),
+        (true, false, &[Property::DeadLettersHaveTheirReason][..]),
+        (false, true, &[Property::DeadLettersHaveTheirReason][..]),
+    ] {
+        check(expected, |ledger, scenario| {
+            scenario.has_table = has_table;
+            if is_touched {
+                ledger.touch(0);
+            }
+            ledger.dead_lettered(NOW, scenario, 0, EXHAUSTED, reason);
+        });
+    }
+}
+
+#[test]
+fn a_redrive_that_deletes_before_it_stores_loses_a_message() {
+    check(&[], |ledger, scenario| {
+        store(ledger, &[2]);
+        ledger.called(NOW, false, 2);
+        ledger.dead_lettered(NOW, scenario, 2, REJECTION, "");
+        ledger.deleted(NOW, 2);
+        ledger.copied_back(2);
+        ledger.dead_letter_deleted(NOW, 2);
+    });
+    check(&[Property::NothingIsLost], |ledger, scenario| {
+        store(ledger, &[2]);
+        ledger.called(NOW, false, 2);
+        ledger.dead_lettered(NOW, scenario, 2, REJECTION, "");
+        ledger.deleted(NOW, 2);
+        ledger.dead_letter_deleted(NOW, 2);
+    });
+}
+
+#[test]
+fn an_effect_that_a_table_has_recorded_is_not_repeated() {
+    check(&[Property::StoredEffectsHappenOnce], |ledger, scenario| {
+        (scenario.has_store, scenario.has_table) = (true, true);
+        invoke(ledger, scenario, 0, Decision::Done, &[], "done");
+        // The store did not take the outcome of this one.
+        invoke(ledger, scenario, 0, Decision::Done, &[], "done");
+        ledger.claimed("key", 0);
+        ledger.effect_recorded("key");
+        ledger.called(NOW, true, 0);
+    });
+}
+
+#[test]
 fn settlements_are_checked() {
     use Property::{EachDeliveryIsSettledOnce, HealthyMessagesAreHandled, InvocationsEndInTime, LogsAddUp};
     check(&[EachDeliveryIsSettledOnce], |ledger, scenario| {
@@ -233,7 +283,7 @@ fn order_delays_and_effects_are_checked() {
     });
     check(&[], |ledger, scenario| {
         store(ledger, &[0, 3]);
-        ledger.redriven(3);
+        ledger.copied_back(3);
         invoke(ledger, scenario, 3, Decision::Done, &[], "done");
     });
     let waits = Decision::Waits(Duration::from_secs(60));
