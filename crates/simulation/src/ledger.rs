@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use sluicegate_lambda_emulator::Invocation as Ended;
 
+use crate::deploy::Change;
 use crate::fault::FaultId;
 use crate::message::{Behaviour, Sender};
 use crate::property::Property;
@@ -257,17 +258,18 @@ impl Ledger {
         entry.dead += 1;
         entry.dead_lettered += 1;
         let Some(sent) = scenario.messages.get(message as usize) else { return };
-        let is_event = match sent.sender {
-            Sender::Undecodable => false,
-            Sender::Raw => scenario.accepts_raw,
-            Sender::Client | Sender::OtherType => true,
+        let (accepts_raw, always_accepts_raw) = scenario.accepts_raw();
+        let (is_event, is_never_undecodable) = match sent.sender {
+            Sender::Undecodable => (false, false),
+            Sender::Raw => (accepts_raw, always_accepts_raw),
+            Sender::Client | Sender::OtherType => (true, true),
         };
         let receives = reason
             .strip_prefix("receives exhausted after ")
             .and_then(|rest| rest.split_once(": "))
             .and_then(|(receives, _)| receives.parse::<u32>().ok());
         let is_right = match code {
-            "undecodable" => !is_event,
+            "undecodable" => !is_never_undecodable,
             _ if !is_event => false,
             "in_progress" => {
                 scenario.has_store && receives.is_some_and(|receives| receives >= scenario.receive_count_max)
@@ -278,7 +280,8 @@ impl Ledger {
                 scenario.has_table && entry.is_touched && receives.is_some_and(is_last)
             }
             "no_handler" => sent.sender == Sender::OtherType,
-            _ if sent.sender == Sender::OtherType => false,
+            _ if sent.sender == Sender::OtherType && !scenario.changes(Change::HandlesOthers) => false,
+            NEW_VERSION => scenario.changes(Change::Rejects) && entry.calls > 0,
             REJECTION => sent.behaviour == Behaviour::Rejects && entry.calls > 0,
             "receives_exhausted" | "handler_panicked" | "handler_cancelled" => {
                 entry.failures > 0
@@ -364,13 +367,14 @@ impl Ledger {
         }
     }
 
-    /// A handler is called, which must happen once if `is_once`; returns how often it was before.
-    pub(crate) fn called(&mut self, now: Duration, is_once: bool, message: u32) -> u32 {
+    /// A handler is called, which must happen once if `is_once`; and after others of the message have ended, if
+    /// `is_alone`. Returns how often it was before.
+    pub(crate) fn called(&mut self, now: Duration, is_once: bool, is_alone: bool, message: u32) -> u32 {
         let entry = self.entry(message);
         let calls = entry.calls;
         entry.calls += 1;
         entry.running += 1;
-        if is_once && (entry.running > 1 || entry.is_recorded) {
+        if is_once && ((is_alone && entry.running > 1) || entry.is_recorded) {
             let details = format!("message {message} is handled again, after it was recorded: {}", entry.is_recorded);
             self.violated(now, Property::StoredEffectsHappenOnce, &details);
         }
@@ -456,9 +460,10 @@ impl Ledger {
             let entry = self.entry(*message);
             let is_settled = is_done || entry.dead_lettered > *dead_before || (scenario.has_store && entry.done > 0);
             let is_healthy =
-                scenario.messages.get(*message as usize).is_some_and(|m| m.is_healthy(scenario.accepts_raw));
-            // A table says so itself: a call that fails leaves no record.
-            entry.is_recorded |= is_done && !is_returned && !scenario.has_table;
+                scenario.messages.get(*message as usize).is_some_and(|m| m.is_healthy(scenario.accepts_raw().1));
+            // A table says so itself: a call that fails leaves no record. Nor does a handler whose lease was taken over.
+            let is_certain = !scenario.has_table && scenario.skew_max.is_zero();
+            entry.is_recorded |= is_done && !is_returned && is_certain;
             entry.returned += u32::from(is_returned && !entry.is_touched);
             entry.not_before = waits.filter(|_| is_returned).map(|delay| now + delay);
             let returns = entry.returned;
@@ -530,6 +535,9 @@ const STORE_FAILED: &str = "the idempotency store failed";
 
 /// The code of a handler that rejects.
 pub(crate) const REJECTION: &str = "simulated";
+
+/// The code of a handler of another version.
+pub(crate) const NEW_VERSION: &str = "new_version";
 
 fn index(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)

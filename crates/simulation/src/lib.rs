@@ -13,6 +13,7 @@
 mod client;
 mod clock;
 mod consumer;
+mod deploy;
 mod dice;
 mod dynamodb;
 mod fault;

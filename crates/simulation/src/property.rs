@@ -80,7 +80,8 @@ impl Property {
             }
             Self::StoredEffectsHappenOnce => {
                 "With an idempotency rule, a message has one handler at a time, and none after its store has recorded \
-                 that it was handled. A text that a move task of SQS moved has a new key."
+                 that it was handled. A text that a move task of SQS moved has a new key, \
+                 and an environment whose clock is ahead takes over a lease early."
             }
             Self::InvocationsEndInTime => "An invocation of the consumer ends before the timeout of the function.",
             Self::LogsAddUp => {

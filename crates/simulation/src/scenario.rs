@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use crate::deploy::{Change, Deploy, Handlers};
 use crate::dice::Dice;
 use crate::fault::Site;
 use crate::message::Message;
@@ -20,6 +21,10 @@ const OUTAGE_MAX: Duration = Duration::from_secs(300);
 
 /// How long nothing happens in the middle of a workload, at most: environments are frozen, and connections end.
 const IDLE_MAX: Duration = Duration::from_secs(6 * 3_600);
+
+/// How far the clock of an environment is wrong, at most. SQS and DynamoDB refuse a signature that is older or newer than
+/// [`SIGNED_WITHIN`](crate::http_server::SIGNED_WITHIN).
+const SKEW_MAX: Duration = Duration::from_secs(6 * 60);
 
 /// How many failures in one call's place are expected of a hundred calls, at most.
 const FAULTS_PERCENT_MAX: u32 = 20;
@@ -41,8 +46,14 @@ pub(crate) struct Scenario {
     pub(crate) has_store: bool,
     /// Whether its store is in DynamoDB, or in memory.
     pub(crate) has_table: bool,
-    /// Whether the consumer handles messages that are not events.
-    pub(crate) accepts_raw: bool,
+    /// Whether the first version of the consumer handles messages that are not events.
+    accepts_raw: bool,
+    /// The second version of the consumer.
+    deploy: Option<Deploy>,
+    /// When the ingress has another version of the contract.
+    pub(crate) contract_changes_at: Duration,
+    /// How far the clocks of environments are wrong, at most.
+    pub(crate) skew_max: Duration,
     /// The chance of a fault at each site, in percent, by [`Site`].
     rates: [u32; Site::ALL.len()],
     /// When a service or a queue is away, for one site each.
@@ -99,6 +110,13 @@ impl Scenario {
             has_store,
             has_table: has_store && later.bool(),
             accepts_raw: rng.bool(),
+            deploy: later.bool().then(|| Deploy::new(&mut later, WORKLOAD + FAULTS_AFTER)),
+            contract_changes_at: WORKLOAD.mul_f64(2.0 * later.f64()),
+            skew_max: match later.u32(0..4) {
+                0 => Duration::from_secs(2).mul_f64(later.f64()),
+                1 => SKEW_MAX.mul_f64(later.f64()),
+                _ => Duration::ZERO,
+            },
             rates,
             outages: (0..outages)
                 .filter_map(|_| outage(&mut rng))
@@ -112,10 +130,37 @@ impl Scenario {
         }
     }
 
+    /// Returns the handlers of the version that is deployed.
+    pub(crate) fn handlers(&self, now: Duration) -> Handlers {
+        let Self { accepts_raw, .. } = *self;
+        let first = Handlers { handles_others: false, accepts_raw, rejects: false };
+        match &self.deploy {
+            Some(deploy) if deploy.when.contains(&now) => first.changed(deploy.change),
+            _ => first,
+        }
+    }
+
+    /// Returns whether a version handles messages that are not events, and whether each does.
+    pub(crate) fn accepts_raw(&self) -> (bool, bool) {
+        let toggles = self.changes(Change::TogglesRaw);
+        (self.accepts_raw || toggles, self.accepts_raw && !toggles)
+    }
+
+    /// Returns whether the second version of the consumer differs so.
+    pub(crate) fn changes(&self, change: Change) -> bool {
+        self.deploy.as_ref().is_some_and(|deploy| deploy.change == change)
+    }
+
     /// Returns the chance of a fault, in percent.
     pub(crate) fn rate_percent(&self, site: Site, now: Duration) -> u32 {
         let is_away = self.outages.iter().any(|(away, when)| *away == site && when.contains(&now));
         if is_away { 100 } else { self.rates[site as usize] }
+    }
+
+    /// Leaves one version of the consumer, and right clocks.
+    #[cfg(test)]
+    pub(crate) fn without_deploy(&mut self) {
+        (self.deploy, self.skew_max) = (None, Duration::ZERO);
     }
 
     /// Makes faults possible.

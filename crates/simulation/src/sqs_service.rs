@@ -168,7 +168,8 @@ fn of_error(error: &ApiError) -> Reply {
     }
 }
 
-fn refused(status: u16, code: &str, fault: &str) -> Reply {
+/// Returns the answer to a call that has no effect.
+pub(crate) fn refused(status: u16, code: &str, fault: &str) -> Reply {
     let body = json!({ "__type": format!("com.amazonaws.sqs#{code}"), "message": "simulated" });
     Reply { status, error: Some(format!("{code};{fault}")), body: body.to_string().into_bytes() }
 }

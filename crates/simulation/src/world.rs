@@ -10,6 +10,7 @@ use fastrand::Rng;
 use sqs_emulator::Sqs;
 use tokio::time::Instant;
 
+use crate::clock::Skew;
 use crate::dice::Dice;
 use crate::dynamodb::Table;
 use crate::fault::{FaultId, Kind, Site};
@@ -88,6 +89,11 @@ impl World {
     /// Returns the virtual time since the start.
     pub(crate) fn now(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// Returns how wrong the clock of an environment of a function is.
+    pub(crate) fn skew(&self, function: &str, environment: u64) -> Skew {
+        Skew::new(&mut self.dice.about(function, environment), self.scenario.skew_max)
     }
 
     pub(crate) fn is_sent(&self, message: u32) -> bool {

@@ -10,6 +10,8 @@ fn scenario() -> Scenario {
     let mut scenario = Scenario::new(&Dice::new(1), 4);
     scenario.fifo = false;
     scenario.has_store = false;
+    scenario.has_table = false;
+    scenario.without_deploy();
     scenario.receive_count_max = 3;
     for message in &mut scenario.messages {
         message.sender = Sender::Client;
@@ -57,7 +59,7 @@ fn invoke(
 ) {
     ledger.received(NOW, message);
     let number = ledger.invoked(vec![(message, "a".to_owned())]);
-    ledger.called(NOW, scenario.has_store, message);
+    ledger.called(NOW, scenario.has_store, true, message);
     ledger.decided(NOW, number, message, Some(0), decision);
     ledger.logged(number, "a", outcome);
     ledger.ended(NOW, scenario, number, &answer(returned));
@@ -120,7 +122,7 @@ fn what_leaves_the_queue_and_what_is_on_it_is_checked() {
     });
     check(&[Property::NothingIsLost], |ledger, scenario| {
         store(ledger, &[2]);
-        ledger.called(NOW, false, 2);
+        ledger.called(NOW, false, true, 2);
         ledger.dead_lettered(NOW, scenario, 2, REJECTION, "");
         // Before the original is deleted.
         ledger.moved(NOW, 2);
@@ -218,7 +220,7 @@ fn a_dead_letter_of_a_store_that_was_away_is_checked() {
 fn a_redrive_that_deletes_before_it_stores_loses_a_message() {
     check(&[], |ledger, scenario| {
         store(ledger, &[2]);
-        ledger.called(NOW, false, 2);
+        ledger.called(NOW, false, true, 2);
         ledger.dead_lettered(NOW, scenario, 2, REJECTION, "");
         ledger.deleted(NOW, 2);
         ledger.copied_back(2);
@@ -226,7 +228,7 @@ fn a_redrive_that_deletes_before_it_stores_loses_a_message() {
     });
     check(&[Property::NothingIsLost], |ledger, scenario| {
         store(ledger, &[2]);
-        ledger.called(NOW, false, 2);
+        ledger.called(NOW, false, true, 2);
         ledger.dead_lettered(NOW, scenario, 2, REJECTION, "");
         ledger.deleted(NOW, 2);
         ledger.dead_letter_deleted(NOW, 2);
@@ -242,7 +244,7 @@ fn an_effect_that_a_table_has_recorded_is_not_repeated() {
         invoke(ledger, scenario, 0, Decision::Done, &[], "done");
         ledger.claimed("key", 0);
         ledger.effect_recorded("key");
-        ledger.called(NOW, true, 0);
+        ledger.called(NOW, true, true, 0);
     });
 }
 
@@ -300,10 +302,10 @@ fn order_delays_and_effects_are_checked() {
     check(&[Property::StoredEffectsHappenOnce], |ledger, scenario| {
         scenario.has_store = true;
         invoke(ledger, scenario, 0, Decision::Done, &[], "done");
-        ledger.called(NOW, true, 0);
+        ledger.called(NOW, true, true, 0);
     });
     check(&[Property::StoredEffectsHappenOnce], |ledger, _| {
-        ledger.called(NOW, true, 0);
-        ledger.called(NOW, true, 0);
+        ledger.called(NOW, true, true, 0);
+        ledger.called(NOW, true, true, 0);
     });
 }
