@@ -183,6 +183,7 @@ impl IngressFunction {
             (202, Some(id)) => Conclusion::Accepted { id },
             (503, Some(_)) => Conclusion::Unknown,
             (503, None) => Conclusion::NotStored,
+            (413, None) if message.is_too_large() => Conclusion::TooLarge,
             (_, id) => {
                 let details = format!("{status} {code}, id {id:?}");
                 world.ledger().answered_otherwise(now, number, &details);
@@ -190,7 +191,7 @@ impl IngressFunction {
             }
         };
         world.ledger().answered(now, request, &conclusion);
-        if matches!(conclusion, Conclusion::Accepted { .. }) {
+        if matches!(conclusion, Conclusion::Accepted { .. } | Conclusion::TooLarge) {
             return Ok(None);
         }
         let wait_s = answer["headers"]["retry-after"].as_str().and_then(|text| text.parse().ok());

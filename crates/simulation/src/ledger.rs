@@ -33,6 +33,8 @@ pub(crate) struct Ledger {
     pub(crate) faults: Vec<FaultId>,
     pub(crate) violations: Vec<String>,
     pub(crate) receives: u64,
+    /// The dead letters that the consumer has stored, and those that it has logged.
+    dead_letters: (u64, u64),
 }
 
 /// One message.
@@ -99,6 +101,7 @@ pub(crate) enum Decision {
 pub(crate) enum Conclusion {
     Accepted { id: String },
     NotStored,
+    TooLarge,
     Unknown,
 }
 
@@ -127,6 +130,7 @@ impl Ledger {
             faults: Vec::new(),
             violations: Vec::new(),
             receives: 0,
+            dead_letters: (0, 0),
         }
     }
 
@@ -178,7 +182,7 @@ impl Ledger {
                     self.violated(now, Property::RepeatsHaveOneId, &format!("message {message}: {first} and {id}"));
                 }
             }
-            Conclusion::NotStored => {
+            Conclusion::NotStored | Conclusion::TooLarge => {
                 attempt.is_refused = true;
                 if is_stored {
                     self.violated(now, Property::NotStoredIsTrue, &format!("message {message} was stored"));
@@ -254,6 +258,7 @@ impl Ledger {
 
     /// The consumer has stored a message in the dead-letter queue.
     pub(crate) fn dead_lettered(&mut self, now: Duration, scenario: &Scenario, message: u32, code: &str, reason: &str) {
+        self.dead_letters.0 += 1;
         let entry = self.entry(message);
         entry.dead += 1;
         entry.dead_lettered += 1;
@@ -482,6 +487,9 @@ impl Ledger {
                 self.violated(now, Property::HealthyMessagesAreHandled, &details);
             }
         }
+        let count_of = |outcomes: &[&str]| {
+            logged.iter().filter(|(_, outcome)| outcomes.contains(&outcome.as_str())).count() as u64
+        };
         let is_return = |outcome: &str| matches!(outcome, "retry" | "returned" | "reject_failed");
         let mut logged_returns: Vec<&str> =
             logged.iter().filter(|(_, outcome)| is_return(outcome)).map(|(id, _)| id.as_str()).collect();
@@ -489,6 +497,12 @@ impl Ledger {
         if logged.len() != batch.len() || logged_returns != returned {
             let details =
                 format!("invocation {number}: {} messages, {returned:?} returned, logged {logged:?}", batch.len());
+            self.violated(now, Property::LogsAddUp, &details);
+        }
+        self.dead_letters.1 += count_of(&["rejected", "undecodable"]);
+        let handled = decisions.iter().filter(|(_, decision)| *decision == Decision::Done).count() as u64;
+        if count_of(&["done"]) != handled {
+            let details = format!("invocation {number}: {handled} messages were handled, logged {logged:?}");
             self.violated(now, Property::LogsAddUp, &details);
         }
         if is_touched || now < self.policy_unknown_until {
@@ -499,7 +513,13 @@ impl Ledger {
     }
 
     /// The simulation has ended. `left` messages are on the queue.
-    pub(crate) fn finished(&mut self, now: Duration, left: u64) {
+    pub(crate) fn finished(&mut self, now: Duration, scenario: &Scenario, left: u64) {
+        let (stored, logged) = self.dead_letters;
+        // With a fault, a dead letter is stored twice, or stored and not logged.
+        if logged > stored || (logged < stored && scenario.is_calm()) {
+            let details = format!("{stored} dead letters were stored, and {logged} logged");
+            self.violated(now, Property::LogsAddUp, &details);
+        }
         if left > 0 {
             self.violated(now, Property::EverythingDrains, &format!("{left} messages are left"));
             return;

@@ -52,7 +52,8 @@ impl Property {
             }
             Self::RepeatsHaveOneId => "Every 202 for the same request has the same id.",
             Self::RequestsAreAnswered => {
-                "Every request is answered before its timeout, and a valid one with 202 or 503 only."
+                "Every request is answered before its timeout: with 202 or 503, or with 413 if its payload is larger than \
+                 the contract or the queue allows."
             }
             Self::NothingIsLost => {
                 "A message leaves the queue only after it was handled or is in the dead-letter queue."
@@ -86,7 +87,8 @@ impl Property {
             Self::InvocationsEndInTime => "An invocation of the consumer ends before the timeout of the function.",
             Self::LogsAddUp => {
                 "An invocation that ends well logs one outcome for each message, and those that the answer returns are \
-                 those with the outcomes retry, returned and reject_failed."
+                 those with the outcomes retry, returned and reject_failed. As many are logged as done as handlers \
+                 were done, and no more as dead letters than were stored."
             }
             Self::EverythingDrains => "Four hours after the last fault and the last request, the queue is empty.",
         }

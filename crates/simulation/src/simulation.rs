@@ -171,7 +171,7 @@ async fn simulate(settings: &Settings) -> Result<Run, BoxError> {
     mapping.stop().await;
     let now = world.now();
     let mut ledger = world.ledger();
-    ledger.finished(now, left);
+    ledger.finished(now, scenario, left);
     let (stored, handled, dead) = ledger.totals();
     let mut run = Run {
         violations: std::mem::take(&mut ledger.violations),

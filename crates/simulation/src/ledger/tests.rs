@@ -77,7 +77,7 @@ fn a_simulation_without_faults_violates_nothing() {
         ledger.answered(NOW, repeat, &accepted("a"));
         invoke(ledger, scenario, 0, Decision::Done, &[], "done");
         ledger.deleted(NOW, 0);
-        ledger.finished(NOW, 0);
+        ledger.finished(NOW, scenario, 0);
     });
 }
 
@@ -91,6 +91,11 @@ fn the_answers_to_requests_are_checked() {
         let request = ledger.requested(0);
         ledger.request_stored(NOW, request);
         ledger.answered(NOW, request, &Conclusion::NotStored);
+    });
+    check(&[Property::NotStoredIsTrue], |ledger, _| {
+        let request = ledger.requested(0);
+        ledger.request_stored(NOW, request);
+        ledger.answered(NOW, request, &Conclusion::TooLarge);
     });
     check(&[Property::NotStoredIsTrue], |ledger, _| {
         let request = ledger.requested(0);
@@ -131,11 +136,11 @@ fn what_leaves_the_queue_and_what_is_on_it_is_checked() {
         ledger.deleted(NOW, 2);
     });
     check(&[Property::NothingIsLost], |ledger, _| ledger.expired(NOW, 0));
-    check(&[Property::NothingIsLost], |ledger, _| {
+    check(&[Property::NothingIsLost], |ledger, scenario| {
         store(ledger, &[0]);
-        ledger.finished(NOW, 0);
+        ledger.finished(NOW, scenario, 0);
     });
-    check(&[Property::EverythingDrains], |ledger, _| ledger.finished(NOW, 1));
+    check(&[Property::EverythingDrains], |ledger, scenario| ledger.finished(NOW, scenario, 1));
     check(&[Property::PayloadsAreIntact], |ledger, _| ledger.payload_differs(NOW, 0));
 }
 
@@ -251,10 +256,10 @@ fn an_effect_that_a_table_has_recorded_is_not_repeated() {
 #[test]
 fn settlements_are_checked() {
     use Property::{EachDeliveryIsSettledOnce, HealthyMessagesAreHandled, InvocationsEndInTime, LogsAddUp};
-    check(&[EachDeliveryIsSettledOnce], |ledger, scenario| {
+    check(&[EachDeliveryIsSettledOnce, LogsAddUp], |ledger, scenario| {
         invoke(ledger, scenario, 1, Decision::Failed, &[], "done");
     });
-    check(&[EachDeliveryIsSettledOnce], |ledger, scenario| {
+    check(&[EachDeliveryIsSettledOnce, LogsAddUp], |ledger, scenario| {
         invoke(ledger, scenario, 0, Decision::Done, &["a"], "retry");
     });
     check(&[EachDeliveryIsSettledOnce, LogsAddUp], |ledger, scenario| {
@@ -263,7 +268,18 @@ fn settlements_are_checked() {
     check(&[EachDeliveryIsSettledOnce, LogsAddUp], |ledger, scenario| {
         invoke(ledger, scenario, 1, Decision::Failed, &["a", "b"], "retry");
     });
-    check(&[LogsAddUp], |ledger, scenario| invoke(ledger, scenario, 1, Decision::Failed, &["a"], "done"));
+    // A return that is not logged, and a handled message that was not.
+    check(&[LogsAddUp, LogsAddUp], |ledger, scenario| invoke(ledger, scenario, 1, Decision::Failed, &["a"], "done"));
+    check(&[LogsAddUp], |ledger, scenario| invoke(ledger, scenario, 0, Decision::Done, &[], "duplicate"));
+    check(&[LogsAddUp], |ledger, scenario| {
+        let number = ledger.invoked(vec![(1, "a".to_owned())]);
+        ledger.called(NOW, false, true, 1);
+        ledger.decided(NOW, number, 1, None, Decision::Done);
+        ledger.logged(number, "a", "done");
+        ledger.ended(NOW, scenario, number, &answer(&[]));
+        ledger.dead_letters = (1, 2);
+        ledger.finished(NOW, scenario, 0);
+    });
     check(&[HealthyMessagesAreHandled], |ledger, scenario| {
         for _ in 0..4 {
             let number = ledger.invoked(vec![(0, "a".to_owned())]);
