@@ -31,7 +31,10 @@ pub(crate) enum Refused {
 impl Refused {
     /// Returns the body of the answer.
     pub(crate) fn body(&self) -> Value {
-        let error = |name: &str, message: &str| json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{name}"), "message": message });
+        let error = |name: &str, message: &str| {
+            let kind = format!("com.amazonaws.dynamodb.v20120810#{name}");
+            json!({ "__type": kind, "message": message })
+        };
         match self {
             Self::Condition(item) => {
                 let mut body = error("ConditionalCheckFailedException", "The conditional request failed");
@@ -130,12 +133,13 @@ mod tests {
     fn check(operation: &str, condition: &str, update: &str, expected: &Result<(), Refused>) -> Table {
         let stored = json!({ "id": { "S": "k" }, "lease": { "S": "a" }, "until": { "N": "9" } });
         let mut table = Table { items: [("k".to_owned(), stored.as_object().unwrap().clone())].into() };
+        let (a, b) = (json!({ "S": "a" }), json!({ "S": "b" }));
         let input = json!({
             "Item": { "id": { "S": "k" }, "lease": { "S": "b" } },
             "Key": { "id": { "S": "k" } },
             "ConditionExpression": condition,
             "UpdateExpression": update,
-            "ExpressionAttributeValues": { ":a": { "S": "a" }, ":b": { "S": "b" }, ":8": { "N": "8" }, ":10": { "N": "10" } },
+            "ExpressionAttributeValues": { ":a": a, ":b": b, ":8": { "N": "8" }, ":10": { "N": "10" } },
         });
         assert_eq!(table.call(operation, &input), *expected, "{operation} {condition} {update}");
         table

@@ -466,7 +466,7 @@ impl Ledger {
             let is_settled = is_done || entry.dead_lettered > *dead_before || (scenario.has_store && entry.done > 0);
             let is_healthy =
                 scenario.messages.get(*message as usize).is_some_and(|m| m.is_healthy(scenario.accepts_raw().1));
-            // A table says so itself: a call that fails leaves no record. Nor does a handler whose lease was taken over.
+            // A table says so itself: a call that fails leaves no record. Nor does a handler that has lost its lease.
             let is_certain = !scenario.has_table && scenario.skew_max.is_zero();
             entry.is_recorded |= is_done && !is_returned && is_certain;
             entry.returned += u32::from(is_returned && !entry.is_touched);

@@ -22,7 +22,7 @@ const OUTAGE_MAX: Duration = Duration::from_secs(300);
 /// How long nothing happens in the middle of a workload, at most: environments are frozen, and connections end.
 const IDLE_MAX: Duration = Duration::from_secs(6 * 3_600);
 
-/// How far the clock of an environment is wrong, at most. SQS and DynamoDB refuse a signature that is older or newer than
+/// How far the clock of an environment is wrong, at most: more than the date of a signature may be,
 /// [`SIGNED_WITHIN`](crate::http_server::SIGNED_WITHIN).
 const SKEW_MAX: Duration = Duration::from_secs(6 * 60);
 
