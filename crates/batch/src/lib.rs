@@ -41,8 +41,8 @@
 //! and how records of Kafka are settled in `source/kafka.rs`.
 //!
 //! An SQS message that is not a CloudEvent, such as a notification of S3, is handled if `sqs.message` itself has a
-//! handler, and otherwise dead-lettered. Its envelope has the type `sqs.message`, the body as payload, the id of the
-//! message, and the source `/sqs/<queue>`. [`Delivery::message_attribute`] has the message attributes.
+//! handler, and otherwise dead-lettered. Its envelope has the type `sqs.message`, the body as payload, the first id
+//! of the message, and the source `/sqs/<queue>`. [`Delivery::message_attribute`] has the message attributes.
 //!
 //! A RabbitMQ message that is not a CloudEvent, such as a body `Order ID: 12345` without properties, gets an envelope:
 //! [`Envelope::payload`] is its bytes, [`Envelope::content_type`] its content type if it has one,
@@ -138,7 +138,7 @@ pub use settlement::BatchResponse;
 pub use sluicegate_envelope::Envelope;
 pub use sluicegate_idempotency::{AnyStore, Lease, MemoryStore};
 #[cfg(feature = "dynamodb")]
-pub use sluicegate_idempotency::{StoreError, TransactWrite, TransactionError};
+pub use sluicegate_idempotency::{DynamoDbStore, StoreError, TransactWrite, TransactionError};
 #[cfg(feature = "otlp")]
 pub use sluicegate_otlp::Tracer;
 pub use sluicegate_queue::breaker::BreakerLimits;

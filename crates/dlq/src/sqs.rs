@@ -3,7 +3,8 @@
 //! A message in flight is hidden by a visibility timeout, which is extended while it is in flight and ended by a
 //! release. Taking a message increments its receive count and changes nothing else. A redrive stores a copy with the
 //! same body, message attributes, trace header and group, and deletes the original once SQS has proven that the copy is
-//! stored. The copy does not have the attributes of the last failure (`sluicegate-reason` and related ones).
+//! stored. The copy does not have the attributes of the last failure (`sluicegate-reason` and related ones). One that
+//! is not an event has `sluicegate-message-id`, because SQS gives it a new id.
 //!
 //! A redrive of a message whose payload is in S3 sends the same pointer. An edited payload is the body of the copy, or
 //! if it is too large for SQS, another object of the same bucket.

@@ -17,6 +17,12 @@ impl Lease {
         Self { key: key.to_owned(), token: format!("{:032x}", fastrand::u128(..)), is_completed: Arc::default() }
     }
 
+    /// Returns the key that was claimed.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// Returns whether a store has the result of the work: it need not be stored again.
     #[must_use]
     pub fn is_completed(&self) -> bool {

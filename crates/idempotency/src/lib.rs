@@ -43,6 +43,7 @@
 //!
 //! - Of any number of callers with one key, one at a time has a [`Lease`]. The lease ends with the time that the claim
 //!   names, the deadline of the invocation: a process that was killed blocks its key no longer than it could have run.
+//!   A caller whose clock is ahead takes the key over earlier by as much.
 //! - A result is returned only after `complete` stored it. A crash before it means that the work is done again by the
 //!   next caller, never that it is taken as done.
 //! - Writes that are given to `DynamoDbStore::complete_with` happen if and only if the result is stored, so at most

@@ -16,6 +16,7 @@ use sluicegate_queue::sqs::SqsProducer;
 use tokio::time::{sleep, timeout};
 
 use crate::BoxError;
+use crate::clock::{Skew, Skewed};
 use crate::fault::{Kind, Site};
 use crate::http_server;
 use crate::killable::Killable;
@@ -40,7 +41,8 @@ const KEYS_OVERLAP: Duration = Duration::from_secs(4_200);
 /// The ingress function.
 pub(crate) struct IngressFunction {
     world: Arc<World>,
-    contract: &'static Contract,
+    /// The versions of the contract.
+    contracts: [&'static Contract; 2],
     /// The environments that are not in use, the latest last.
     free: Mutex<Vec<Environment>>,
     environments: AtomicU64,
@@ -48,6 +50,9 @@ pub(crate) struct IngressFunction {
 
 struct Environment {
     ingress: Ingress<SqsProducer, Secrets>,
+    /// The version of its contract.
+    version: usize,
+    skew: Skew,
     /// The number of the request.
     request: Arc<AtomicU64>,
 }
@@ -82,12 +87,12 @@ impl SecretSource for Secrets {
 }
 
 impl IngressFunction {
-    pub(crate) fn new(world: Arc<World>, contract: &'static Contract) -> Self {
-        Self { world, contract, free: Mutex::default(), environments: AtomicU64::new(0) }
+    pub(crate) fn new(world: Arc<World>, contracts: [&'static Contract; 2]) -> Self {
+        Self { world, contracts, free: Mutex::default(), environments: AtomicU64::new(0) }
     }
 
-    /// Starts an environment.
-    fn start(&self) -> Result<Environment, BoxError> {
+    /// Starts an environment with a version of the contract.
+    fn start(&self, version: usize) -> Result<Environment, BoxError> {
         let request = Arc::new(AtomicU64::new(0));
         let environment = AwsEnvironment::read(variable)?;
         let dialer = http_server::dialer(&self.world, Caller::Ingress(Arc::clone(&request)));
@@ -95,19 +100,25 @@ impl IngressFunction {
         let producers = ["standard", "fifo"].map(|queue| (queue.to_owned(), producer.clone()));
         let number = self.environments.fetch_add(1, Ordering::Relaxed);
         let secrets = Secrets { world: Arc::clone(&self.world), environment: number };
-        Ok(Environment { ingress: Ingress::new(self.contract, producers.into(), secrets), request })
+        let ingress = Ingress::new(self.contracts[version], producers.into(), secrets);
+        Ok(Environment { ingress, version, skew: self.world.skew("ingress-skew", number), request })
     }
 
     /// Gives an environment a request; returns the answer of the function, or `None` if it ended without one.
     async fn invoke(&self, request: u64, message: &Message, event: &str) -> Result<Option<Value>, BoxError> {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let version = usize::from(self.world.now() >= self.world.scenario.contract_changes_at);
+        let free = {
+            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+            free.retain(|environment| environment.version == version);
+            free.pop()
+        };
         let environment = match free {
             Some(environment) => environment,
-            None => self.start()?,
+            None => self.start(version)?,
         };
         environment.request.store(request, Ordering::Relaxed);
         let mut context = Context::default();
-        let deadline = SystemTime::now() + TIMEOUT;
+        let deadline = environment.skew.now() + TIMEOUT;
         context.deadline = u64::try_from(deadline.duration_since(SystemTime::UNIX_EPOCH)?.as_millis())?;
         let fault = self.world.fault(Site::Ingress, u64::from(message.number));
         if fault.is_some() {
@@ -116,7 +127,7 @@ impl IngressFunction {
         }
         let polls = fault.map(|Injected { mut rng, .. }| rng.u32(0..8));
         let handling = environment.ingress.handle(LambdaEvent::new(serde_json::from_str(event)?, context));
-        let answer = match timeout(TIMEOUT, Killable::new(handling, polls)).await {
+        let answer = match timeout(TIMEOUT, Killable::new(Skewed::new(handling, environment.skew), polls)).await {
             Ok(Some(answer)) => Some(serde_json::to_value(answer)?),
             Ok(None) => None,
             Err(_) => {
@@ -172,6 +183,7 @@ impl IngressFunction {
             (202, Some(id)) => Conclusion::Accepted { id },
             (503, Some(_)) => Conclusion::Unknown,
             (503, None) => Conclusion::NotStored,
+            (413, None) if message.is_too_large() => Conclusion::TooLarge,
             (_, id) => {
                 let details = format!("{status} {code}, id {id:?}");
                 world.ledger().answered_otherwise(now, number, &details);
@@ -179,7 +191,7 @@ impl IngressFunction {
             }
         };
         world.ledger().answered(now, request, &conclusion);
-        if matches!(conclusion, Conclusion::Accepted { .. }) {
+        if matches!(conclusion, Conclusion::Accepted { .. } | Conclusion::TooLarge) {
             return Ok(None);
         }
         let wait_s = answer["headers"]["retry-after"].as_str().and_then(|text| text.parse().ok());

@@ -9,8 +9,12 @@
 #![expect(unsafe_code, reason = "replaces a function of the C library")]
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
 
+use fastrand::Rng;
 use nix::libc::{self, CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME, c_int, c_long, clockid_t, time_t, timespec};
 use tokio::time::Instant;
 
@@ -23,6 +27,8 @@ const START_MONOTONIC_S: u64 = 1_000_000;
 thread_local! {
     /// The start of the simulation that runs on this thread.
     static STARTED: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// How wrong the wall clock is at present.
+    static SKEW: Cell<Skew> = const { Cell::new(Skew::NONE) };
 }
 
 /// The virtual clocks of this thread, until it is dropped.
@@ -39,6 +45,55 @@ impl VirtualClock {
 impl Drop for VirtualClock {
     fn drop(&mut self) {
         STARTED.set(None);
+    }
+}
+
+/// How wrong a wall clock is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Skew {
+    Ahead(Duration),
+    Behind(Duration),
+}
+
+impl Skew {
+    pub(crate) const NONE: Self = Self::Ahead(Duration::ZERO);
+
+    /// Returns one of at most `max`.
+    pub(crate) fn new(rng: &mut Rng, max: Duration) -> Self {
+        let by = max.mul_f64(rng.f64());
+        if rng.bool() { Self::Ahead(by) } else { Self::Behind(by) }
+    }
+
+    /// Returns the wall clock that is so wrong.
+    pub(crate) fn now(self) -> SystemTime {
+        let now = SystemTime::now();
+        match self {
+            Self::Ahead(by) => now + by,
+            Self::Behind(by) => now - by,
+        }
+    }
+}
+
+/// A future whose wall clock is wrong. What it starts in another task has the right one.
+pub(crate) struct Skewed<F> {
+    future: Pin<Box<F>>,
+    skew: Skew,
+}
+
+impl<F: Future> Skewed<F> {
+    pub(crate) fn new(future: F, skew: Skew) -> Self {
+        Self { future: Box::pin(future), skew }
+    }
+}
+
+impl<F: Future> Future for Skewed<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let before = SKEW.replace(self.skew);
+        let polled = self.future.as_mut().poll(context);
+        SKEW.set(before);
+        polled
     }
 }
 
@@ -67,6 +122,11 @@ pub(crate) unsafe extern "C" fn clock_gettime(clock: clockid_t, out: *mut timesp
         && let Some(elapsed) = elapsed()
     {
         let now = Duration::from_secs(start_s) + elapsed;
+        let now = match SKEW.get() {
+            Skew::Ahead(by) if clock == CLOCK_REALTIME => now + by,
+            Skew::Behind(by) if clock == CLOCK_REALTIME => now.saturating_sub(by),
+            _ => now,
+        };
         let time = timespec {
             tv_sec: time_t::try_from(now.as_secs()).unwrap_or(time_t::MAX),
             tv_nsec: c_long::from(now.subsec_nanos().cast_signed()),
@@ -82,8 +142,6 @@ pub(crate) unsafe extern "C" fn clock_gettime(clock: clockid_t, out: *mut timesp
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -97,6 +155,13 @@ mod tests {
         assert_eq!(monotonic.elapsed(), Duration::from_millis(90_061));
         let beside = std::thread::spawn(SystemTime::now).join().unwrap();
         assert!(beside >= real && beside < real + Duration::from_secs(60), "{beside:?}");
+        let by = Duration::from_secs(5);
+        for (skew, expected) in [(Skew::Ahead(by), SystemTime::now() + by), (Skew::Behind(by), SystemTime::now() - by)]
+        {
+            let (wrong, still) = Skewed::new(async { (SystemTime::now(), std::time::Instant::now()) }, skew).await;
+            assert_eq!((wrong, still), (expected, std::time::Instant::now()));
+            assert_eq!(skew.now(), expected);
+        }
         drop(clock);
         assert!(SystemTime::now() >= beside);
     }

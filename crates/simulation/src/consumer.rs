@@ -1,7 +1,7 @@
 //! The consumer function: its execution environments, as the event source mapping invokes them.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,14 +10,19 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use lambda_runtime::{Context, LambdaEvent};
 use serde::Deserialize;
-use sluicegate_batch::{AnyStore, Consumer, IdempotencyRule, SdkConfig};
+use sluicegate_aws_client::AwsEnvironment;
+use sluicegate_batch::{AnyStore, Consumer, DynamoDbStore, IdempotencyRule, SdkConfig};
 use sluicegate_lambda_emulator::{Invocation, Invoke};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::BoxError;
+use crate::client::variable;
+use crate::clock::{Skew, Skewed};
+use crate::deploy::Handlers;
 use crate::fault::{Kind, Site};
 use crate::handlers;
+use crate::http_server;
 use crate::killable::Killable;
 use crate::message::number_in;
 use crate::sdk;
@@ -37,13 +42,18 @@ pub(crate) struct ConsumerFunction {
 struct Environments {
     world: Arc<World>,
     sdk_config: SdkConfig,
+    /// That in memory.
     store: Arc<AnyStore>,
     /// Those that are not in use, the latest last.
     free: RefCell<Vec<Environment>>,
+    /// How many were started.
+    started: Cell<u64>,
 }
 
 struct Environment {
     consumer: Consumer,
+    handlers: Handlers,
+    skew: Skew,
     /// The number of the invocation.
     invocation: Arc<AtomicU64>,
 }
@@ -66,8 +76,13 @@ impl ConsumerFunction {
     /// Starts the function on this thread.
     pub(crate) fn start(world: &Arc<World>, sdk_config: SdkConfig, store: AnyStore) -> Self {
         let (invocations, mut invoked) = mpsc::unbounded_channel::<(Bytes, oneshot::Sender<Invocation>)>();
-        let environments =
-            Environments { world: Arc::clone(world), sdk_config, store: Arc::new(store), free: RefCell::default() };
+        let environments = Environments {
+            world: Arc::clone(world),
+            sdk_config,
+            store: Arc::new(store),
+            free: RefCell::default(),
+            started: Cell::new(0),
+        };
         let environments = Rc::new(environments);
         tokio::task::spawn_local(async move {
             while let Some((event, ended)) = invoked.recv().await {
@@ -107,23 +122,34 @@ impl Environments {
         }
     }
 
-    /// Starts an environment.
-    fn start(&self) -> Result<Environment, BoxError> {
+    /// Starts an environment of the version with these handlers.
+    fn start(&self, handlers: Handlers) -> Result<Environment, BoxError> {
         let Self { world, sdk_config, store, .. } = self;
         let scenario = &world.scenario;
         let invocation = Arc::new(AtomicU64::new(0));
-        let http_client = sdk::http_client(world, &Caller::Consumer(Arc::clone(&invocation)));
+        let caller = Caller::Consumer(Arc::clone(&invocation));
+        let http_client = sdk::http_client(world, &caller);
         let mut builder = Consumer::builder()
-            .on("sim.*", handlers::handler(world, &invocation))
+            .on("sim.*", handlers::handler(world, &invocation, handlers))
             .sdk_config(sdk_config.to_builder().http_client(http_client).build())
             .fifo_receive_count_max(scenario.fifo_receive_count_max);
-        if scenario.accepts_raw {
-            builder = builder.on("sqs.message", handlers::handler(world, &invocation));
+        for (is_handled, pattern) in [(handlers.accepts_raw, "sqs.message"), (handlers.handles_others, "other.type")] {
+            if is_handled {
+                builder = builder.on(pattern, handlers::handler(world, &invocation, handlers));
+            }
         }
         if scenario.has_store {
-            builder = builder.store(Arc::clone(store)).idempotency_for("*", IdempotencyRule::default());
+            let store = if scenario.has_table {
+                let environment = AwsEnvironment::read(variable)?.with_dialer(http_server::dialer(world, caller));
+                Arc::new(AnyStore::DynamoDb(Box::new(DynamoDbStore::new(&environment, "keys"))))
+            } else {
+                Arc::clone(store)
+            };
+            builder = builder.store(store).idempotency_for("*", IdempotencyRule::default());
         }
-        Ok(Environment { consumer: builder.build()?, invocation })
+        let number = self.started.replace(self.started.get() + 1);
+        let skew = world.skew("consumer-skew", number);
+        Ok(Environment { consumer: builder.build()?, handlers, skew, invocation })
     }
 
     async fn run(&self, event: Bytes) -> Result<Invocation, BoxError> {
@@ -165,20 +191,22 @@ impl Environments {
 
     async fn invoke_environment(&self, number: u64, event: Bytes, polls: Option<u32>) -> Result<Invocation, BoxError> {
         let world = &self.world;
+        let handlers = world.scenario.handlers(world.now());
+        self.free.borrow_mut().retain(|environment| environment.handlers == handlers);
         let free = self.free.borrow_mut().pop();
         let environment = match free {
             Some(environment) => environment,
-            None => self.start()?,
+            None => self.start(handlers)?,
         };
         environment.invocation.store(number, Ordering::Relaxed);
         let limit = world.scenario.consumer_timeout;
         let mut context = Context::default();
         context.request_id = number.to_string();
-        let deadline = SystemTime::now() + limit;
+        let deadline = environment.skew.now() + limit;
         context.deadline = u64::try_from(deadline.duration_since(SystemTime::UNIX_EPOCH)?.as_millis())?;
         let payload = serde_json::from_slice(&event)?;
         let handling = environment.consumer.handle(LambdaEvent::new(payload, context));
-        let ended = match timeout(limit, Killable::new(handling, polls)).await {
+        let ended = match timeout(limit, Killable::new(Skewed::new(handling, environment.skew), polls)).await {
             Ok(Some(Ok(response))) => Invocation::Response(serde_json::to_vec(&response)?.into()),
             Ok(Some(Err(error))) => {
                 let payload = serde_json::json!({ "errorMessage": error.to_string() }).to_string().into();

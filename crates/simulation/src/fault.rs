@@ -26,10 +26,16 @@ pub(crate) enum Site {
     Consumer,
     /// A received message becomes visible early. The subject is the message.
     Early,
+    /// The consumer calls its idempotency store. The subject is the invocation.
+    Store,
+    /// The dead-letter tool calls SQS. The subject is the message, or the redrive.
+    Redrive,
+    /// The dead-letter tool runs. The subject is the redrive.
+    Tool,
 }
 
 impl Site {
-    const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Send,
         Self::Secret,
         Self::Ingress,
@@ -40,6 +46,9 @@ impl Site {
         Self::Delete,
         Self::Consumer,
         Self::Early,
+        Self::Store,
+        Self::Redrive,
+        Self::Tool,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -54,6 +63,9 @@ impl Site {
             Self::Delete => "delete",
             Self::Consumer => "consumer",
             Self::Early => "early",
+            Self::Store => "store",
+            Self::Redrive => "redrive",
+            Self::Tool => "tool",
         }
     }
 
@@ -70,7 +82,8 @@ impl Site {
             Self::Attributes => &[CutBefore, Fails, Late, Throttled],
             Self::Receive => &[CutAfter],
             Self::Secret => &[Fails, Late],
-            Self::Ingress => &[Killed],
+            Self::Ingress | Self::Tool => &[Killed],
+            Self::Store | Self::Redrive => &[CutBefore, CutAfter, Fails, FailsAfter, Late, LateEffect, Throttled],
             Self::Consumer => &[Killed, Killed, FailsAfter, Throttled],
             Self::Early => &[RunsOut],
         }

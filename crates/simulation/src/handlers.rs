@@ -9,21 +9,23 @@ use std::time::Duration;
 use sluicegate_batch::{Delivery, Outcome};
 use tokio::time::sleep;
 
-use crate::ledger::{Decision, REJECTION};
+use crate::deploy::Handlers;
+use crate::ledger::{Decision, NEW_VERSION, REJECTION};
 use crate::message::{Behaviour, Sender, number_in};
 use crate::world::World;
 
 type Handling = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
-/// Returns the handler of an environment, whose current invocation has the number in `invocation`.
+/// Returns the handler of an environment with these handlers, whose current invocation has the number in `invocation`.
 pub(crate) fn handler(
     world: &Arc<World>,
     invocation: &Arc<AtomicU64>,
+    handlers: Handlers,
 ) -> impl Fn(Arc<Delivery>) -> Handling + Send + Sync + use<> {
     let (world, invocation) = (Arc::clone(world), Arc::clone(invocation));
     move |delivery| {
         let (world, invocation) = (Arc::clone(&world), invocation.load(Ordering::Relaxed));
-        Box::pin(async move { handle(world, invocation, &delivery).await })
+        Box::pin(async move { handle(world, invocation, handlers, &delivery).await })
     }
 }
 
@@ -46,7 +48,7 @@ impl Drop for Call {
     }
 }
 
-async fn handle(world: Arc<World>, invocation: u64, delivery: &Delivery) -> Outcome {
+async fn handle(world: Arc<World>, invocation: u64, handlers: Handlers, delivery: &Delivery) -> Outcome {
     let payload = delivery.envelope().payload();
     let text = String::from_utf8_lossy(&payload);
     let Some(message) = number_in(&text).and_then(|number| world.scenario.messages.get(number as usize)) else {
@@ -62,12 +64,19 @@ async fn handle(world: Arc<World>, invocation: u64, delivery: &Delivery) -> Outc
         if expected != text {
             ledger.payload_differs(now, number);
         }
-        // The key of a text is the id that SQS gave it, and the consumer's dead letter has another.
-        let keeps_its_key = message.sender != Sender::Raw || !ledger.was_dead_lettered(number);
-        ledger.called(now, world.scenario.has_store && keeps_its_key, number)
+        if let Some(lease) = delivery.lease() {
+            ledger.claimed(lease.key(), number);
+        }
+        // The key of a text is the id that SQS gave it, and a move task gives it another.
+        let keeps_its_key = message.sender != Sender::Raw || world.scenario.has_tool;
+        let (has_store, is_alone) = (world.scenario.has_store, world.scenario.skew_max.is_zero());
+        ledger.called(now, has_store && keeps_its_key, is_alone, number)
     };
     let mut call = Call { world, invocation, message: number, decision: Decision::Ended };
     let (decision, outcome) = match behaviour {
+        _ if handlers.rejects && number % 2 == 0 => {
+            (Decision::Rejected, Outcome::reject(NEW_VERSION, "the payload is not of version 2"))
+        }
         Behaviour::Succeeds { after_ms: 0 } => (Decision::Done, Outcome::Done),
         Behaviour::Succeeds { after_ms } => {
             sleep(Duration::from_millis(after_ms)).await;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -11,6 +12,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sluicegate_aws_client::http_client::Dialer;
+use time::OffsetDateTime;
+use time::format_description::well_known::{Iso8601, Rfc2822};
 use tokio::io::DuplexStream;
 
 use crate::sqs_service::{self, Caller};
@@ -18,6 +21,11 @@ use crate::world::World;
 
 /// Bytes that a connection holds in each direction.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How far the date of a signature may be from the clock of the service.
+///
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html>
+pub(crate) const SIGNED_WITHIN: Duration = Duration::from_secs(5 * 60);
 
 /// A connection that ends without an answer.
 #[derive(Debug)]
@@ -52,10 +60,44 @@ async fn answer(world: &Arc<World>, caller: &Caller, request: Request<Incoming>)
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
     let target = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
-    let reply = sqs_service::call(world, caller, target, body).await.ok_or(Cut)?;
+    let signed_at = head.headers.get("x-amz-date").and_then(|date| date.to_str().ok()).unwrap_or_default();
+    let reply = if is_signed_in_time(signed_at) {
+        sqs_service::call(world, caller, target, body).await.ok_or(Cut)?
+    } else {
+        sqs_service::refused(403, "InvalidSignatureException", "Sender")
+    };
+    let now = OffsetDateTime::from(SystemTime::now()).format(&Rfc2822).unwrap_or_default().replace("+0000", "GMT");
     let mut response = Response::builder().status(reply.status).header("content-type", "application/x-amz-json-1.0");
+    response = response.header("date", now);
     if let Some(error) = reply.error {
         response = response.header("x-amzn-query-error", error);
     }
     response.body(Full::from(reply.body)).map_err(|_| Cut)
+}
+
+/// Returns whether a date such as 20260101T000000Z is within what a service accepts.
+fn is_signed_in_time(date: &str) -> bool {
+    let signed_at = OffsetDateTime::parse(date, &Iso8601::PARSING).ok().map(SystemTime::from);
+    let now = SystemTime::now();
+    signed_at.is_some_and(|at| at + SIGNED_WITHIN >= now && now + SIGNED_WITHIN >= at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_signature_is_accepted_five_minutes_before_and_after_its_date() {
+        let _clock = crate::clock::VirtualClock::start();
+        for (date, is_in_time) in [
+            ("20260101T000000Z", true),
+            ("20260101T000500Z", true),
+            ("20260101T000501Z", false),
+            ("20251231T235500Z", true),
+            ("20251231T235459Z", false),
+            ("", false),
+        ] {
+            assert_eq!(is_signed_in_time(date), is_in_time, "{date}");
+        }
+    }
 }

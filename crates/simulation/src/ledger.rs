@@ -1,11 +1,12 @@
 //! [`Ledger`]: what happened to each message, and the checks of each [`Property`] against it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use serde::Deserialize;
 use sluicegate_lambda_emulator::Invocation as Ended;
 
+use crate::deploy::Change;
 use crate::fault::FaultId;
 use crate::message::{Behaviour, Sender};
 use crate::property::Property;
@@ -27,9 +28,13 @@ pub(crate) struct Ledger {
     groups: BTreeMap<u32, Vec<u32>>,
     /// Until when an environment may not know the redrive policy, which it does not read again at once.
     policy_unknown_until: Duration,
+    /// The messages of the keys in the idempotency store.
+    keys: HashMap<String, u32>,
     pub(crate) faults: Vec<FaultId>,
     pub(crate) violations: Vec<String>,
     pub(crate) receives: u64,
+    /// The dead letters that the consumer has stored, and those that it has logged.
+    dead_letters: (u64, u64),
 }
 
 /// One message.
@@ -51,7 +56,7 @@ struct Entry {
     running: u32,
     failures: u32,
     done: u32,
-    /// Whether an invocation that handled it ended well.
+    /// Whether the idempotency store has recorded that it was handled.
     is_recorded: bool,
     /// Copies in the dead-letter queue.
     dead: u32,
@@ -96,6 +101,7 @@ pub(crate) enum Decision {
 pub(crate) enum Conclusion {
     Accepted { id: String },
     NotStored,
+    TooLarge,
     Unknown,
 }
 
@@ -120,9 +126,11 @@ impl Ledger {
             invocations: Vec::new(),
             groups: BTreeMap::new(),
             policy_unknown_until: Duration::ZERO,
+            keys: HashMap::new(),
             faults: Vec::new(),
             violations: Vec::new(),
             receives: 0,
+            dead_letters: (0, 0),
         }
     }
 
@@ -174,7 +182,7 @@ impl Ledger {
                     self.violated(now, Property::RepeatsHaveOneId, &format!("message {message}: {first} and {id}"));
                 }
             }
-            Conclusion::NotStored => {
+            Conclusion::NotStored | Conclusion::TooLarge => {
                 attempt.is_refused = true;
                 if is_stored {
                     self.violated(now, Property::NotStoredIsTrue, &format!("message {message} was stored"));
@@ -250,27 +258,35 @@ impl Ledger {
 
     /// The consumer has stored a message in the dead-letter queue.
     pub(crate) fn dead_lettered(&mut self, now: Duration, scenario: &Scenario, message: u32, code: &str, reason: &str) {
+        self.dead_letters.0 += 1;
         let entry = self.entry(message);
         entry.dead += 1;
         entry.dead_lettered += 1;
         let Some(sent) = scenario.messages.get(message as usize) else { return };
-        let is_event = match sent.sender {
-            Sender::Undecodable => false,
-            Sender::Raw => scenario.accepts_raw,
-            Sender::Client | Sender::OtherType => true,
+        let (accepts_raw, always_accepts_raw) = scenario.accepts_raw();
+        let (is_event, is_never_undecodable) = match sent.sender {
+            Sender::Undecodable => (false, false),
+            Sender::Raw => (accepts_raw, always_accepts_raw),
+            Sender::Client | Sender::OtherType => (true, true),
         };
         let receives = reason
             .strip_prefix("receives exhausted after ")
             .and_then(|rest| rest.split_once(": "))
             .and_then(|(receives, _)| receives.parse::<u32>().ok());
         let is_right = match code {
-            "undecodable" => !is_event,
+            "undecodable" => !is_never_undecodable,
             _ if !is_event => false,
             "in_progress" => {
                 scenario.has_store && receives.is_some_and(|receives| receives >= scenario.receive_count_max)
             }
+            // Whether the message has a handler is asked later.
+            "receives_exhausted" if reason.contains(STORE_FAILED) => {
+                let is_last = |receives| is_last(scenario, receives, entry.failures, entry.is_touched);
+                scenario.has_table && entry.is_touched && receives.is_some_and(is_last)
+            }
             "no_handler" => sent.sender == Sender::OtherType,
-            _ if sent.sender == Sender::OtherType => false,
+            _ if sent.sender == Sender::OtherType && !scenario.changes(Change::HandlesOthers) => false,
+            NEW_VERSION => scenario.changes(Change::Rejects) && entry.calls > 0,
             REJECTION => sent.behaviour == Behaviour::Rejects && entry.calls > 0,
             "receives_exhausted" | "handler_panicked" | "handler_cancelled" => {
                 entry.failures > 0
@@ -284,10 +300,24 @@ impl Ledger {
         }
     }
 
-    /// A message was moved from the dead-letter queue to its queue.
-    pub(crate) fn redriven(&mut self, message: u32) {
+    /// SQS has moved a message from the dead-letter queue to its queue.
+    pub(crate) fn moved(&mut self, now: Duration, message: u32) {
+        self.copied_back(message);
+        self.dead_letter_deleted(now, message);
+    }
+
+    /// The dead-letter tool has deleted a message of the dead-letter queue.
+    pub(crate) fn dead_letter_deleted(&mut self, now: Duration, message: u32) {
         let entry = self.entry(message);
         entry.dead = entry.dead.saturating_sub(1);
+        if entry.done == 0 && entry.dead == 0 && entry.queued == 0 {
+            self.violated(now, Property::NothingIsLost, &format!("message {message} was deleted as a dead letter"));
+        }
+    }
+
+    /// A copy of a dead letter is on the queue.
+    pub(crate) fn copied_back(&mut self, message: u32) {
+        let entry = self.entry(message);
         entry.queued += 1;
         entry.is_redriven = true;
         entry.returned = 0;
@@ -297,6 +327,13 @@ impl Ledger {
     /// A fault has hit a receive of a message.
     pub(crate) fn touch(&mut self, message: u32) {
         self.entry(message).is_touched = true;
+    }
+
+    /// A fault has hit the redrive of the dead letters.
+    pub(crate) fn touch_dead_letters(&mut self) {
+        for entry in self.messages.iter_mut().filter(|entry| entry.dead > 0) {
+            entry.is_touched = true;
+        }
     }
 
     /// A fault has hit an invocation.
@@ -321,18 +358,28 @@ impl Ledger {
         self.invocations.len() as u64 - 1
     }
 
-    /// Returns whether the message was in the dead-letter queue, at any time.
-    pub(crate) fn was_dead_lettered(&mut self, message: u32) -> bool {
-        self.entry(message).dead_lettered > 0
+    /// A message has a key in the idempotency store.
+    pub(crate) fn claimed(&mut self, key: &str, message: u32) {
+        if !self.keys.contains_key(key) {
+            self.keys.insert(key.to_owned(), message);
+        }
     }
 
-    /// A handler is called, which must happen once if `is_once`; returns how often it was before.
-    pub(crate) fn called(&mut self, now: Duration, is_once: bool, message: u32) -> u32 {
+    /// The idempotency store has recorded that the message of a key was handled.
+    pub(crate) fn effect_recorded(&mut self, key: &str) {
+        if let Some(message) = self.keys.get(key).copied() {
+            self.entry(message).is_recorded = true;
+        }
+    }
+
+    /// A handler is called, which must happen once if `is_once`; and after others of the message have ended, if
+    /// `is_alone`. Returns how often it was before.
+    pub(crate) fn called(&mut self, now: Duration, is_once: bool, is_alone: bool, message: u32) -> u32 {
         let entry = self.entry(message);
         let calls = entry.calls;
         entry.calls += 1;
         entry.running += 1;
-        if is_once && (entry.running > 1 || entry.is_recorded) {
+        if is_once && ((is_alone && entry.running > 1) || entry.is_recorded) {
             let details = format!("message {message} is handled again, after it was recorded: {}", entry.is_recorded);
             self.violated(now, Property::StoredEffectsHappenOnce, &details);
         }
@@ -418,8 +465,10 @@ impl Ledger {
             let entry = self.entry(*message);
             let is_settled = is_done || entry.dead_lettered > *dead_before || (scenario.has_store && entry.done > 0);
             let is_healthy =
-                scenario.messages.get(*message as usize).is_some_and(|m| m.is_healthy(scenario.accepts_raw));
-            entry.is_recorded |= is_done && !is_returned;
+                scenario.messages.get(*message as usize).is_some_and(|m| m.is_healthy(scenario.accepts_raw().1));
+            // A table says so itself: a call that fails leaves no record. Nor does a handler that has lost its lease.
+            let is_certain = !scenario.has_table && scenario.skew_max.is_zero();
+            entry.is_recorded |= is_done && !is_returned && is_certain;
             entry.returned += u32::from(is_returned && !entry.is_touched);
             entry.not_before = waits.filter(|_| is_returned).map(|delay| now + delay);
             let returns = entry.returned;
@@ -438,6 +487,9 @@ impl Ledger {
                 self.violated(now, Property::HealthyMessagesAreHandled, &details);
             }
         }
+        let count_of = |outcomes: &[&str]| {
+            logged.iter().filter(|(_, outcome)| outcomes.contains(&outcome.as_str())).count() as u64
+        };
         let is_return = |outcome: &str| matches!(outcome, "retry" | "returned" | "reject_failed");
         let mut logged_returns: Vec<&str> =
             logged.iter().filter(|(_, outcome)| is_return(outcome)).map(|(id, _)| id.as_str()).collect();
@@ -445,6 +497,12 @@ impl Ledger {
         if logged.len() != batch.len() || logged_returns != returned {
             let details =
                 format!("invocation {number}: {} messages, {returned:?} returned, logged {logged:?}", batch.len());
+            self.violated(now, Property::LogsAddUp, &details);
+        }
+        self.dead_letters.1 += count_of(&["rejected", "undecodable"]);
+        let handled = decisions.iter().filter(|(_, decision)| *decision == Decision::Done).count() as u64;
+        if count_of(&["done"]) != handled {
+            let details = format!("invocation {number}: {handled} messages were handled, logged {logged:?}");
             self.violated(now, Property::LogsAddUp, &details);
         }
         if is_touched || now < self.policy_unknown_until {
@@ -455,7 +513,13 @@ impl Ledger {
     }
 
     /// The simulation has ended. `left` messages are on the queue.
-    pub(crate) fn finished(&mut self, now: Duration, left: u64) {
+    pub(crate) fn finished(&mut self, now: Duration, scenario: &Scenario, left: u64) {
+        let (stored, logged) = self.dead_letters;
+        // With a fault, a dead letter is stored twice, or stored and not logged.
+        if logged > stored || (logged < stored && scenario.is_calm()) {
+            let details = format!("{stored} dead letters were stored, and {logged} logged");
+            self.violated(now, Property::LogsAddUp, &details);
+        }
         if left > 0 {
             self.violated(now, Property::EverythingDrains, &format!("{left} messages are left"));
             return;
@@ -486,8 +550,14 @@ fn is_last(scenario: &Scenario, receives: u32, failures: u32, is_touched: bool) 
     is_touched || failures >= scenario.fifo_receive_count_max || receives >= max.saturating_sub(reserved)
 }
 
+/// The reason of a message whose key could not be claimed, which is retried as if its handler had failed.
+const STORE_FAILED: &str = "the idempotency store failed";
+
 /// The code of a handler that rejects.
 pub(crate) const REJECTION: &str = "simulated";
+
+/// The code of a handler of another version.
+pub(crate) const NEW_VERSION: &str = "new_version";
 
 fn index(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)

@@ -13,7 +13,9 @@
 mod client;
 mod clock;
 mod consumer;
+mod deploy;
 mod dice;
+mod dynamodb;
 mod fault;
 mod handlers;
 mod http_server;
@@ -23,6 +25,7 @@ mod log;
 mod message;
 mod polled_sqs;
 mod property;
+mod redrive;
 mod scenario;
 mod sdk;
 mod shrink;

@@ -15,8 +15,21 @@ const DIGITS: usize = 8;
 /// The ordering groups. Their sizes are skewed: the first has about a third of all messages.
 const GROUPS: u32 = 24;
 
-/// A payload that is larger than most, in bytes.
+/// A padding that is larger than most, in bytes.
 const LARGE_BYTES: usize = 900_000;
+
+/// The largest payload, `payloadBytes` in the contract.
+const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
+
+/// Room for the envelope and the message attributes, whose size counts towards the 1 MiB of a message of SQS too.
+const ENVELOPE_BYTES_MAX: usize = 1_024;
+
+/// Payloads about the limits, in bytes: two that are stored, one that the queue has no room for, and one that exceeds
+/// the contract.
+const LARGEST_BYTES: [usize; 4] = [LARGE_BYTES, LARGEST_STORED_BYTES, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MAX + 1];
+
+/// The largest payload that is stored.
+const LARGEST_STORED_BYTES: usize = PAYLOAD_BYTES_MAX - ENVELOPE_BYTES_MAX;
 
 /// A message of the workload.
 #[derive(Clone, Debug)]
@@ -75,7 +88,7 @@ impl Message {
             2 => Sender::Undecodable,
             _ => Sender::Client,
         };
-        Self {
+        let mut message = Self {
             number,
             at: workload.mul_f64(f64::from(number) / f64::from(count.max(1)))
                 + if number > count / 2 { idle } else { Duration::ZERO },
@@ -89,7 +102,18 @@ impl Message {
                 1..30 => rng.usize(1_000..50_000),
                 _ => rng.usize(0..200),
             },
+        };
+        if message.padding_bytes == LARGE_BYTES && sender == Sender::Client {
+            message.padding_bytes = 0;
+            let largest = dice.about("size", u64::from(number)).choice(LARGEST_BYTES).unwrap_or(LARGE_BYTES);
+            message.padding_bytes = largest - message.payload().len();
         }
+        message
+    }
+
+    /// Returns whether the payload is larger than what is stored.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.padding_bytes > LARGE_BYTES && self.payload().len() > LARGEST_STORED_BYTES
     }
 
     /// Returns the payload.
@@ -136,6 +160,22 @@ pub(crate) fn number_in(text: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_payloads_are_about_the_limits() {
+        let dice = Dice::new(7);
+        let new = |number| Message::new(&dice, number, 100, Duration::from_secs(60), Duration::ZERO);
+        let large = (0..20_000).map(new).filter(|message| message.sender == Sender::Client);
+        let mut sizes: Vec<_> = large
+            .map(|message| (message.payload().len(), message.is_too_large()))
+            .filter(|(bytes, _)| *bytes > 60_000)
+            .collect();
+        sizes.sort_unstable();
+        sizes.dedup();
+        let stored = [LARGE_BYTES, LARGEST_STORED_BYTES].map(|bytes| (bytes, false));
+        let refused = [PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MAX + 1].map(|bytes| (bytes, true));
+        assert_eq!(sizes, [stored, refused].concat());
+    }
 
     #[test]
     fn the_number_of_a_message_is_found_in_its_payload() {

@@ -52,7 +52,8 @@ impl Property {
             }
             Self::RepeatsHaveOneId => "Every 202 for the same request has the same id.",
             Self::RequestsAreAnswered => {
-                "Every request is answered before its timeout, and a valid one with 202 or 503 only."
+                "Every request is answered before its timeout: with 202 or 503, or with 413 if its payload is larger \
+                 than the contract or the queue allows."
             }
             Self::NothingIsLost => {
                 "A message leaves the queue only after it was handled or is in the dead-letter queue."
@@ -60,8 +61,9 @@ impl Property {
             Self::NothingIsInvented => "Only messages that were sent and not refused are on the queue.",
             Self::PayloadsAreIntact => "A handler receives the payload byte for byte.",
             Self::DeadLettersHaveTheirReason => {
-                "A dead letter was rejected by its handler, failed the last of its receives, has no handler or is not an \
-                 event, and its reason says which. SQS itself dead-letters only what lost a receive to a fault."
+                "A dead letter was rejected by its handler, failed the last of its receives, has no handler or is not \
+                 an event, and its reason says which. While the idempotency store is away, a receive fails. SQS \
+                 itself dead-letters only what lost a receive to a fault."
             }
             Self::HealthyMessagesAreHandled => {
                 "A message whose handler succeeds is handled within a bound of receives that were not lost to a fault: \
@@ -79,13 +81,15 @@ impl Property {
                 "After a retry with a delay, the message is not received before, unless a fault hit it."
             }
             Self::StoredEffectsHappenOnce => {
-                "With an idempotency rule, a message has one handler at a time, and none after an invocation that \
-                 handled it and ended well. A text that is not an event has a new key after the dead-letter queue."
+                "With an idempotency rule, a message has one handler at a time, and none after its store has recorded \
+                 that it was handled. A text that a move task of SQS moved has a new key, and an \
+                 environment whose clock is ahead takes over a lease early."
             }
             Self::InvocationsEndInTime => "An invocation of the consumer ends before the timeout of the function.",
             Self::LogsAddUp => {
                 "An invocation that ends well logs one outcome for each message, and those that the answer returns are \
-                 those with the outcomes retry, returned and reject_failed."
+                 those with the outcomes retry, returned and reject_failed. As many are logged as done as handlers \
+                 were done, and no more as dead letters than were stored."
             }
             Self::EverythingDrains => "Four hours after the last fault and the last request, the queue is empty.",
         }

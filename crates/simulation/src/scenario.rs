@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use crate::deploy::{Change, Deploy, Handlers};
 use crate::dice::Dice;
 use crate::fault::Site;
 use crate::message::Message;
@@ -20,6 +21,10 @@ const OUTAGE_MAX: Duration = Duration::from_secs(300);
 
 /// How long nothing happens in the middle of a workload, at most: environments are frozen, and connections end.
 const IDLE_MAX: Duration = Duration::from_secs(6 * 3_600);
+
+/// How far the clock of an environment is wrong, at most: more than the date of a signature may be,
+/// [`SIGNED_WITHIN`](crate::http_server::SIGNED_WITHIN).
+const SKEW_MAX: Duration = Duration::from_secs(6 * 60);
 
 /// How many failures in one call's place are expected of a hundred calls, at most.
 const FAULTS_PERCENT_MAX: u32 = 20;
@@ -39,16 +44,26 @@ pub(crate) struct Scenario {
     pub(crate) fifo_receive_count_max: u32,
     /// Whether the consumer has an idempotency rule.
     pub(crate) has_store: bool,
-    /// Whether the consumer handles messages that are not events.
-    pub(crate) accepts_raw: bool,
+    /// Whether its store is in DynamoDB, or in memory.
+    pub(crate) has_table: bool,
+    /// Whether the first version of the consumer handles messages that are not events.
+    accepts_raw: bool,
+    /// The second version of the consumer.
+    deploy: Option<Deploy>,
+    /// When the ingress has another version of the contract.
+    pub(crate) contract_changes_at: Duration,
+    /// How far the clocks of environments are wrong, at most.
+    pub(crate) skew_max: Duration,
     /// The chance of a fault at each site, in percent, by [`Site`].
-    rates: [u32; 10],
+    rates: [u32; Site::ALL.len()],
     /// When a service or a queue is away, for one site each.
     outages: Vec<(Site, Range<Duration>)>,
     /// When the last fault may happen.
     pub(crate) faults_until: Duration,
     /// When the messages in the dead-letter queue are moved back.
     pub(crate) redrives: Vec<Duration>,
+    /// Whether the dead-letter tool does so, or a message move task of SQS.
+    pub(crate) has_tool: bool,
     /// When clients change to the second API key.
     pub(crate) key_changes_at: Duration,
     pub(crate) messages: Vec<Message>,
@@ -66,9 +81,12 @@ impl Scenario {
         let for_fifo = u32::try_from(batch_size).unwrap_or(10) * fifo_receive_count_max + 10;
         // Long enough for the slowest handler that succeeds, within three quarters of it.
         let consumer_timeout = Duration::from_secs(rng.u64(12..=60));
-        let mut rates = [0; 10];
-        for rate in &mut rates {
-            *rate = if is_calm { 0 } else { rate_of(&mut rng) };
+        // Of what came later, so that each seed keeps the rest of its scenario.
+        let mut later = dice.about("scenario", 1);
+        let mut rates = [0; Site::ALL.len()];
+        for site in Site::ALL {
+            let rng = if site < Site::Store { &mut rng } else { &mut later };
+            rates[site as usize] = if is_calm { 0 } else { rate_of(rng) };
         }
         // An environment without secrets refuses every request, so the workload would not arrive.
         rates[Site::Secret as usize] = rates[Site::Secret as usize].min(5);
@@ -90,14 +108,47 @@ impl Scenario {
             receive_count_max,
             fifo_receive_count_max,
             has_store,
+            has_table: has_store && later.bool(),
             accepts_raw: rng.bool(),
+            deploy: later.bool().then(|| Deploy::new(&mut later, WORKLOAD + FAULTS_AFTER)),
+            contract_changes_at: WORKLOAD.mul_f64(2.0 * later.f64()),
+            skew_max: match later.u32(0..4) {
+                0 => Duration::from_secs(2).mul_f64(later.f64()),
+                1 => SKEW_MAX.mul_f64(later.f64()),
+                _ => Duration::ZERO,
+            },
             rates,
-            outages: (0..outages).filter_map(|_| outage(&mut rng)).collect(),
+            outages: (0..outages)
+                .filter_map(|_| outage(&mut rng))
+                .chain((!is_calm && later.u32(0..8) == 0).then(|| (Site::Store, away(&mut later))))
+                .collect(),
             faults_until: idle + WORKLOAD + FAULTS_AFTER.mul_f64(rng.f64()),
             redrives: (0..redrives).map(|_| at(&mut rng)).collect(),
+            has_tool: later.bool(),
             key_changes_at: WORKLOAD.mul_f64(rng.f64()),
             messages: (0..count).map(|number| Message::new(dice, number, count, WORKLOAD, idle)).collect(),
         }
+    }
+
+    /// Returns the handlers of the version that is deployed.
+    pub(crate) fn handlers(&self, now: Duration) -> Handlers {
+        let Self { accepts_raw, .. } = *self;
+        let first = Handlers { handles_others: false, accepts_raw, rejects: false };
+        match &self.deploy {
+            Some(deploy) if deploy.when.contains(&now) => first.changed(deploy.change),
+            _ => first,
+        }
+    }
+
+    /// Returns whether a version handles messages that are not events, and whether each does.
+    pub(crate) fn accepts_raw(&self) -> (bool, bool) {
+        let toggles = self.changes(Change::TogglesRaw);
+        (self.accepts_raw || toggles, self.accepts_raw && !toggles)
+    }
+
+    /// Returns whether the second version of the consumer differs so.
+    pub(crate) fn changes(&self, change: Change) -> bool {
+        self.deploy.as_ref().is_some_and(|deploy| deploy.change == change)
     }
 
     /// Returns the chance of a fault, in percent.
@@ -106,10 +157,16 @@ impl Scenario {
         if is_away { 100 } else { self.rates[site as usize] }
     }
 
+    /// Leaves one version of the consumer, and right clocks.
+    #[cfg(test)]
+    pub(crate) fn without_deploy(&mut self) {
+        (self.deploy, self.skew_max) = (None, Duration::ZERO);
+    }
+
     /// Makes faults possible.
     #[cfg(test)]
     pub(crate) fn make_faulty(&mut self) {
-        self.rates = [1; 10];
+        self.rates = [1; Site::ALL.len()];
     }
 
     /// Returns whether no fault happens.
@@ -121,8 +178,14 @@ impl Scenario {
 /// Returns an outage of minutes, of what the consumer and the mapping call.
 fn outage(rng: &mut Rng) -> Option<(Site, Range<Duration>)> {
     let sites = [Site::Send, Site::DeadLetter, Site::Visibility, Site::Attributes, Site::Receive, Site::Delete];
+    let when = away(rng);
+    Some((rng.choice(sites)?, when))
+}
+
+/// Returns when an outage is.
+fn away(rng: &mut Rng) -> Range<Duration> {
     let from = (WORKLOAD + FAULTS_AFTER / 4).mul_f64(rng.f64());
-    Some((rng.choice(sites)?, from..from + OUTAGE_MAX.mul_f64(rng.f64())))
+    from..from + OUTAGE_MAX.mul_f64(rng.f64())
 }
 
 /// Returns a rate: mostly low, so that much of the workload goes well, and sometimes zero.

@@ -9,7 +9,7 @@ use sluicegate_batch::{AnyStore, MemoryStore};
 use sluicegate_contract::Contract;
 use sluicegate_envelope::Envelope;
 use sluicegate_lambda_emulator::{SqsMapping, SqsMappingSpec};
-use sluicegate_queue::dead_letter::{CODE, REASON};
+use sluicegate_queue::dead_letter::{CODE, REASON, REDRIVES};
 use sluicegate_queue::sqs::sdk_config;
 use sqs_emulator::{Clock, QueueEvent, Sqs, SqsConfig};
 use tokio::runtime::Builder;
@@ -25,6 +25,7 @@ use crate::fault::FaultId;
 use crate::log::Outcomes;
 use crate::message::{Message, Sender, number_in};
 use crate::polled_sqs::PolledSqs;
+use crate::redrive;
 use crate::scenario::Scenario;
 use crate::trace::Trace;
 use crate::world::{Only, Queues, World};
@@ -34,9 +35,6 @@ const DRAINS_WITHIN: Duration = Duration::from_secs(4 * 3_600);
 
 /// Time between looks at the queue.
 const LOOKS_EVERY: Duration = Duration::from_secs(30);
-
-/// How long a redrive lasts.
-const REDRIVE_LASTS: Duration = Duration::from_millis(200);
 
 const QUEUE_ARN: &str = "arn:aws:sqs:us-east-1:000000000000:";
 
@@ -132,14 +130,20 @@ async fn simulate(settings: &Settings) -> Result<Run, BoxError> {
     let _logged = tracing::subscriber::set_default(Outcomes(Arc::clone(&world)));
 
     let store = AnyStore::Memory(MemoryStore::default());
-    let consumer = ConsumerFunction::start(&world, sdk_config(client::variable)?, store);
+    let sdk_config = sdk_config(client::variable)?;
+    let consumer = ConsumerFunction::start(&world, sdk_config.clone(), store);
     let mapping =
         SqsMapping::start(mapping_spec(&world), PolledSqs::new(Arc::clone(&world)), consumer, Arc::new(|_| {}))?;
 
-    let ingress = Arc::new(IngressFunction::new(Arc::clone(&world), contract()?));
+    let ingress = Arc::new(IngressFunction::new(Arc::clone(&world), contracts()?));
     let started = Instant::now();
-    for at in scenario.redrives.iter().copied() {
-        tokio::spawn(redrive(Arc::clone(&world), started + at));
+    let mut redrives = JoinSet::new();
+    for (number, at) in (0..).zip(scenario.redrives.iter().copied()) {
+        let redrive = redrive::run(Arc::clone(&world), sdk_config.clone(), number);
+        redrives.spawn_local(async move {
+            sleep_until(started + at).await;
+            redrive.await;
+        });
     }
     let mut senders = JoinSet::new();
     for message in scenario.messages.iter().filter(|message| world.is_sent(message.number)) {
@@ -152,7 +156,10 @@ async fn simulate(settings: &Settings) -> Result<Run, BoxError> {
     while let Some(sent) = senders.join_next().await {
         sent??;
     }
-    let quiet_from = scenario.redrives.iter().copied().fold(world.now().max(scenario.faults_until), Duration::max);
+    while let Some(redriven) = redrives.join_next().await {
+        redriven?;
+    }
+    let quiet_from = world.now().max(scenario.faults_until);
     let left = loop {
         let left = count_left(&world).await?;
         let now = world.now();
@@ -164,7 +171,7 @@ async fn simulate(settings: &Settings) -> Result<Run, BoxError> {
     mapping.stop().await;
     let now = world.now();
     let mut ledger = world.ledger();
-    ledger.finished(now, left);
+    ledger.finished(now, scenario, left);
     let (stored, handled, dead) = ledger.totals();
     let mut run = Run {
         violations: std::mem::take(&mut ledger.violations),
@@ -224,14 +231,18 @@ fn mapping_spec(world: &World) -> SqsMappingSpec {
     }
 }
 
-/// Returns the contract, which every simulation of the process shares.
-fn contract() -> Result<&'static Contract, BoxError> {
-    static CONTRACT: OnceLock<&'static Contract> = OnceLock::new();
-    if let Some(contract) = CONTRACT.get() {
-        return Ok(contract);
+/// Returns the versions of the contract, which every simulation of the process shares.
+fn contracts() -> Result<[&'static Contract; 2], BoxError> {
+    static CONTRACTS: OnceLock<[&'static Contract; 2]> = OnceLock::new();
+    if let Some(contracts) = CONTRACTS.get() {
+        return Ok(*contracts);
     }
-    let contract = Contract::parse("openapi.yaml", include_str!("../openapi.yaml"))?;
-    Ok(CONTRACT.get_or_init(|| Box::leak(Box::new(contract))))
+    let first = include_str!("../openapi.yaml");
+    // With a stricter schema, which every request of the workload fits.
+    let second = first.replace("required: [n]", "required: [n, group, padding]");
+    let parse = |text: &str| Ok::<&Contract, BoxError>(Box::leak(Box::new(Contract::parse("openapi.yaml", text)?)));
+    let contracts = [parse(first)?, parse(&second)?];
+    Ok(*CONTRACTS.get_or_init(|| contracts))
 }
 
 /// Passes the steps of messages to the ledger.
@@ -248,6 +259,11 @@ fn step(world: &World, event: &QueueEvent) {
     let now = world.now();
     let is_work = |queue: &str| queue.starts_with("work");
     match event {
+        QueueEvent::Sent { queue, body, attributes, .. } if is_work(queue) && attributes.contains_key(REDRIVES) => {
+            let Some(number) = number_in(body) else { return };
+            world.record(format_args!("redriven {number}"));
+            world.ledger().copied_back(number);
+        }
         QueueEvent::Sent { queue, body, .. } if is_work(queue) => {
             let number = number_in(body);
             let message = number.and_then(|number| world.scenario.messages.get(number as usize));
@@ -272,6 +288,10 @@ fn step(world: &World, event: &QueueEvent) {
             world.record(format_args!("deleted {number}"));
             world.ledger().deleted(now, number);
         }
+        QueueEvent::Deleted { body, .. } => {
+            let Some(number) = number_in(body) else { return };
+            world.ledger().dead_letter_deleted(now, number);
+        }
         QueueEvent::DeadLettered { body, .. } => {
             let Some(number) = number_in(body) else { return };
             world.record(format_args!("dead {number} by SQS"));
@@ -279,8 +299,8 @@ fn step(world: &World, event: &QueueEvent) {
         }
         QueueEvent::Moved { body, .. } => {
             let Some(number) = number_in(body) else { return };
-            world.record(format_args!("redriven {number}"));
-            world.ledger().redriven(number);
+            world.record(format_args!("moved {number}"));
+            world.ledger().moved(now, number);
         }
         QueueEvent::Expired { body, .. } => {
             let Some(number) = number_in(body) else { return };
@@ -310,20 +330,6 @@ async fn send_by_another(world: &World, message: &Message) -> Result<(), BoxErro
     world.ledger().sent_by_another(message.number);
     world.sqs.call("SendMessage", input).await?;
     Ok(())
-}
-
-/// Moves the messages in the dead-letter queue back for a time, as an operator does. Those that are rejected again
-/// would be moved for ever.
-async fn redrive(world: Arc<World>, at: Instant) {
-    sleep_until(at).await;
-    world.record(format_args!("redrive"));
-    let dead_letters = world.queue_arn.replace(":work", ":dead");
-    let input = json!({ "SourceArn": dead_letters, "DestinationArn": world.queue_arn });
-    // Refused while another runs.
-    let Ok(task) = world.sqs.call("StartMessageMoveTask", input).await else { return };
-    sleep(REDRIVE_LASTS).await;
-    // It may have ended.
-    let _ = world.sqs.call("CancelMessageMoveTask", json!({ "TaskHandle": task["TaskHandle"] })).await;
 }
 
 /// Returns how many messages are on the queue, in flight or not.

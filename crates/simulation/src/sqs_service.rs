@@ -1,5 +1,5 @@
-//! Amazon SQS as the functions reach it: calls that are carried out by the emulator, and the faults of the way there
-//! and back.
+//! Amazon SQS and DynamoDB as the functions and the dead-letter tool reach them: calls that are carried out by the
+//! emulator or the table, and the faults of the way there and back.
 //!
 //! A call runs in a task of its own, so it goes on when its caller is killed, as a request on the network does.
 
@@ -22,6 +22,8 @@ use crate::world::{Injected, World};
 pub(crate) enum Caller {
     Ingress(Arc<AtomicU64>),
     Consumer(Arc<AtomicU64>),
+    /// The dead-letter tool, with the number of the redrive.
+    Tool(u64),
 }
 
 /// An answer of the service.
@@ -35,10 +37,11 @@ pub(crate) struct Reply {
 /// Carries out a call. `None` if the connection ends without an answer.
 pub(crate) async fn call(world: &Arc<World>, caller: &Caller, target: &str, body: Bytes) -> Option<Reply> {
     let (answered, answer) = oneshot::channel();
-    let action = target.strip_prefix("AmazonSQS.").unwrap_or(target).to_owned();
+    let action = target.rsplit('.').next().unwrap_or_default().to_owned();
     let (world, caller) = (Arc::clone(world), caller.clone());
     let number = match &caller {
         Caller::Ingress(number) | Caller::Consumer(number) => number.load(Ordering::Relaxed),
+        Caller::Tool(number) => *number,
     };
     tokio::spawn(async move {
         let reply = carry_out(&world, &caller, number, &action, &body).await;
@@ -53,6 +56,8 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
     let subject = message.map_or(number, u64::from);
     let site = match (caller, action) {
         (Caller::Ingress(_), _) => Site::Send,
+        (Caller::Tool(_), _) => Site::Redrive,
+        (Caller::Consumer(_), action) if action.ends_with("Item") => Site::Store,
         (Caller::Consumer(_), "SendMessage") => Site::DeadLetter,
         (Caller::Consumer(_), "ChangeMessageVisibilityBatch") => Site::Visibility,
         (Caller::Consumer(_), _) => Site::Attributes,
@@ -66,6 +71,11 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
             // There may be copies of the message.
             Caller::Ingress(_) => message.into_iter().for_each(|message| world.ledger().touch(message)),
             Caller::Consumer(_) => world.ledger().touch_invocation(number),
+            Caller::Tool(_) => {
+                let mut ledger = world.ledger();
+                ledger.touch_dead_letters();
+                message.into_iter().for_each(|message| ledger.touch(message));
+            }
         }
     }
     let Some(Injected { kind, mut rng }) = fault else {
@@ -75,6 +85,9 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
     match kind {
         Kind::CutBefore => None,
         Kind::Fails => Some(refused(500, "InternalError", "Receiver")),
+        Kind::Throttled if site == Site::Store => {
+            Some(refused(400, "ProvisionedThroughputExceededException", "Sender"))
+        }
         Kind::Throttled => Some(refused(400, "RequestThrottled", "Sender")),
         Kind::CutAfter => {
             carried_out(world, caller, number, action, body).await;
@@ -116,6 +129,9 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
 /// Carries out a call without a fault.
 async fn carried_out(world: &World, caller: &Caller, number: u64, action: &str, body: &[u8]) -> Reply {
     let input = serde_json::from_slice(body).unwrap_or_default();
+    if action.ends_with("Item") {
+        return written(world, action, &input);
+    }
     match world.sqs.call(action, input).await {
         Ok(output) => {
             if let Caller::Ingress(_) = caller {
@@ -124,6 +140,21 @@ async fn carried_out(world: &World, caller: &Caller, number: u64, action: &str, 
             Reply { status: 200, error: None, body: output.to_string().into_bytes() }
         }
         Err(error) => of_error(&error),
+    }
+}
+
+/// Carries out an operation of DynamoDB.
+fn written(world: &World, action: &str, input: &Value) -> Reply {
+    let mut table = world.table();
+    let result = table.call(action, input);
+    if let Some(key) = input["Key"]["id"]["S"].as_str()
+        && table.has(key, "outcome")
+    {
+        world.ledger().effect_recorded(key);
+    }
+    match result {
+        Ok(()) => Reply { status: 200, error: None, body: b"{}".to_vec() },
+        Err(refused) => Reply { status: 400, error: None, body: refused.body().to_string().into_bytes() },
     }
 }
 
@@ -137,7 +168,8 @@ fn of_error(error: &ApiError) -> Reply {
     }
 }
 
-fn refused(status: u16, code: &str, fault: &str) -> Reply {
+/// Returns the answer to a call that has no effect.
+pub(crate) fn refused(status: u16, code: &str, fault: &str) -> Reply {
     let body = json!({ "__type": format!("com.amazonaws.sqs#{code}"), "message": "simulated" });
     Reply { status, error: Some(format!("{code};{fault}")), body: body.to_string().into_bytes() }
 }

@@ -10,7 +10,9 @@ use fastrand::Rng;
 use sqs_emulator::Sqs;
 use tokio::time::Instant;
 
+use crate::clock::Skew;
 use crate::dice::Dice;
+use crate::dynamodb::Table;
 use crate::fault::{FaultId, Kind, Site};
 use crate::ledger::Ledger;
 use crate::scenario::Scenario;
@@ -38,6 +40,8 @@ pub(crate) struct World {
     pub(crate) queue_arn: String,
     only: Only,
     started: Instant,
+    /// The idempotency store of the consumer.
+    table: Mutex<Table>,
     ledger: Mutex<Ledger>,
     trace: Mutex<Trace>,
     failure: Mutex<Option<String>>,
@@ -64,6 +68,7 @@ impl World {
             queue_arn: arn,
             only,
             started: Instant::now(),
+            table: Mutex::default(),
             ledger: Mutex::new(ledger),
             trace: Mutex::new(trace),
             failure: Mutex::default(),
@@ -84,6 +89,11 @@ impl World {
     /// Returns the virtual time since the start.
     pub(crate) fn now(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// Returns how wrong the clock of an environment of a function is.
+    pub(crate) fn skew(&self, function: &str, environment: u64) -> Skew {
+        Skew::new(&mut self.dice.about(function, environment), self.scenario.skew_max)
     }
 
     pub(crate) fn is_sent(&self, message: u32) -> bool {
@@ -123,6 +133,15 @@ impl World {
 
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the ARN of the dead-letter queue.
+    pub(crate) fn dead_letter_arn(&self) -> String {
+        self.queue_arn.replace(":work", ":dead")
     }
 
     pub(crate) fn trace(&self) -> MutexGuard<'_, Trace> {

@@ -3,9 +3,9 @@
 //!
 //! A rejected message is copied to the dead-letter queue of its queue with the same body and message attributes, plus
 //! `sluicegate-reason`, `sluicegate-code`, `sluicegate-receive-count` and `sluicegate-source` (the ARN of the source
-//! queue). Once SQS has proven that it stored the copy, the original counts as done. The dead-letter queue is read from
-//! the redrive policy of the source queue at the first reject. Without a dead-letter queue, a rejected message is
-//! returned to its queue.
+//! queue); one that is not an event also has `sluicegate-message-id`, because SQS gives the copy a new id. Once SQS has
+//! proven that it stored the copy, the original counts as done. The dead-letter queue is read from the redrive policy
+//! of the source queue at the first reject. Without a dead-letter queue, a rejected message is returned to its queue.
 //!
 //! A message of another sender is handled too: `sqs/envelope.rs`.
 //!

@@ -22,7 +22,8 @@ use crate::{fail, interrupt::INTERRUPTED, output::say, progress::Progress};
 /// this one as its dead-letter queue. A message without a destination stays.
 ///
 /// On SQS, without a filter and with --to or a single possible destination, SQS itself moves the messages (a message
-/// move task). Their attributes are then unchanged, and the redrive is not counted.
+/// move task). Their attributes are then unchanged, and the redrive is not counted. A message that is not an event has
+/// a new id then, if SQS had dead-lettered it.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Arguments {

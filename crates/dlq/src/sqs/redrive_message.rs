@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
-use sluicegate_queue::dead_letter::{OF_DEAD_LETTER, REDRIVES};
+use sluicegate_envelope::Envelope;
+use sluicegate_queue::dead_letter::{MESSAGE_ID, OF_DEAD_LETTER, REDRIVES};
 use sluicegate_queue::sqs::{ATTRIBUTES_MAX, MARKERS, MESSAGE_BYTES_MAX, Pointer, RawMessage, body_md5, is_sendable};
 
 use super::{
@@ -62,15 +63,22 @@ pub(super) fn copy(message: &Message, queue: &SqsQueue, edited: Option<&[u8]>) -
         return Err(CopyError::NotSendable);
     }
     let redrives = redrives(message).saturating_add(1);
+    let broker_id = message.message_id.as_deref().unwrap_or_default();
     let mut attributes = attributes(message, redrives)?;
     if edited.is_some() {
-        attributes.retain(|name, _| !MARKERS.contains(&&**name));
+        // With another body it is another message.
+        attributes.retain(|name, _| !MARKERS.contains(&&**name) && name != MESSAGE_ID);
+    } else if Envelope::decode(body).is_err() && !attributes.contains_key(MESSAGE_ID) {
+        let id = MessageAttributeValue::builder().data_type("String").string_value(broker_id).build()?;
+        let has_room = bytes(body, &attributes) + MESSAGE_ID.len() + size(&id) <= MESSAGE_BYTES_MAX;
+        if has_room && attributes.len() < ATTRIBUTES_MAX {
+            attributes.insert(MESSAGE_ID.to_owned(), id);
+        }
     }
-    let bytes = body.len() + attributes.iter().map(|(name, value)| name.len() + size(value)).sum::<usize>();
+    let bytes = bytes(body, &attributes);
     if bytes > MESSAGE_BYTES_MAX {
         return Err(CopyError::TooLarge { bytes });
     }
-    let broker_id = message.message_id.as_deref().unwrap_or_default();
     // The edited body must not count as a repeat of the previous one.
     let edition = edited.map(|_| format!("-{}", body_md5(body))).unwrap_or_default();
     let deduplication_id = queue.is_fifo().then(|| format!("{broker_id}-{redrives}{edition}"));
@@ -114,6 +122,10 @@ fn attributes(message: &Message, redrives: u32) -> Result<HashMap<String, Messag
     Ok(attributes)
 }
 
+fn bytes(body: &str, attributes: &HashMap<String, MessageAttributeValue>) -> usize {
+    body.len() + attributes.iter().map(|(name, value)| name.len() + size(value)).sum::<usize>()
+}
+
 fn size(value: &MessageAttributeValue) -> usize {
     let text = value.string_value.as_ref().map_or(0, String::len);
     let bytes = value.binary_value.as_ref().map_or(0, |bytes| bytes.as_ref().len());
@@ -150,6 +162,34 @@ mod tests {
         assert_ne!(id(0, None), id(0, Some("body")));
         let standard = copy(&message(0), &queue("q"), None).expect("a copy");
         assert_eq!((standard.group, standard.deduplication_id), (None, None));
+    }
+
+    #[test]
+    fn a_message_that_is_not_an_event_keeps_its_first_id_unless_it_is_edited() {
+        let text =
+            |text: &str| MessageAttributeValue::builder().data_type("String").string_value(text).build().expect("");
+        let sent = |body: &str, own: &[(&str, &str)], edited: Option<&str>| {
+            let own = own.iter().map(|(name, value)| ((*name).to_owned(), text(value))).collect();
+            let builder = Message::builder().message_id("m").body(body).md5_of_body(body_md5(body));
+            let message = builder.set_message_attributes(Some(own)).build();
+            let mut copy = copy(&message, &queue("q"), edited.map(str::as_bytes)).expect("a copy");
+            copy.attributes.remove(MESSAGE_ID).and_then(|value| value.string_value)
+        };
+        let event = r#"{"specversion":"1.0","id":"e","source":"/s","type":"t"}"#;
+        let many: Vec<_> = ["a", "b", "c", "d", "e", "f", "g", "h", "i"].map(|name| (name, "")).into();
+        let large = "x".repeat(MESSAGE_BYTES_MAX - REDRIVES.len() - "Number1".len());
+        for (body, own, edited, expected) in [
+            ("body", &[][..], None, Some("m")),
+            ("body", &[(MESSAGE_ID, "first")], None, Some("first")),
+            ("body", &[(MESSAGE_ID, "first")], Some("other"), None),
+            (event, &[], None, None),
+            ("body", &many[1..], None, Some("m")),
+            // Without room for it, the message is redriven all the same.
+            ("body", &many, None, None),
+            (&large, &[], None, None),
+        ] {
+            assert_eq!(sent(body, own, edited).as_deref(), expected, "{own:?} {edited:?}");
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@ fn scenario() -> Scenario {
     let mut scenario = Scenario::new(&Dice::new(1), 4);
     scenario.fifo = false;
     scenario.has_store = false;
+    scenario.has_table = false;
+    scenario.without_deploy();
     scenario.receive_count_max = 3;
     for message in &mut scenario.messages {
         message.sender = Sender::Client;
@@ -57,7 +59,7 @@ fn invoke(
 ) {
     ledger.received(NOW, message);
     let number = ledger.invoked(vec![(message, "a".to_owned())]);
-    ledger.called(NOW, scenario.has_store, message);
+    ledger.called(NOW, scenario.has_store, true, message);
     ledger.decided(NOW, number, message, Some(0), decision);
     ledger.logged(number, "a", outcome);
     ledger.ended(NOW, scenario, number, &answer(returned));
@@ -75,7 +77,7 @@ fn a_simulation_without_faults_violates_nothing() {
         ledger.answered(NOW, repeat, &accepted("a"));
         invoke(ledger, scenario, 0, Decision::Done, &[], "done");
         ledger.deleted(NOW, 0);
-        ledger.finished(NOW, 0);
+        ledger.finished(NOW, scenario, 0);
     });
 }
 
@@ -89,6 +91,11 @@ fn the_answers_to_requests_are_checked() {
         let request = ledger.requested(0);
         ledger.request_stored(NOW, request);
         ledger.answered(NOW, request, &Conclusion::NotStored);
+    });
+    check(&[Property::NotStoredIsTrue], |ledger, _| {
+        let request = ledger.requested(0);
+        ledger.request_stored(NOW, request);
+        ledger.answered(NOW, request, &Conclusion::TooLarge);
     });
     check(&[Property::NotStoredIsTrue], |ledger, _| {
         let request = ledger.requested(0);
@@ -120,20 +127,20 @@ fn what_leaves_the_queue_and_what_is_on_it_is_checked() {
     });
     check(&[Property::NothingIsLost], |ledger, scenario| {
         store(ledger, &[2]);
-        ledger.called(NOW, false, 2);
+        ledger.called(NOW, false, true, 2);
         ledger.dead_lettered(NOW, scenario, 2, REJECTION, "");
         // Before the original is deleted.
-        ledger.redriven(2);
+        ledger.moved(NOW, 2);
         ledger.deleted(NOW, 2);
         assert_eq!(ledger.violations, Vec::<String>::new());
         ledger.deleted(NOW, 2);
     });
     check(&[Property::NothingIsLost], |ledger, _| ledger.expired(NOW, 0));
-    check(&[Property::NothingIsLost], |ledger, _| {
+    check(&[Property::NothingIsLost], |ledger, scenario| {
         store(ledger, &[0]);
-        ledger.finished(NOW, 0);
+        ledger.finished(NOW, scenario, 0);
     });
-    check(&[Property::EverythingDrains], |ledger, _| ledger.finished(NOW, 1));
+    check(&[Property::EverythingDrains], |ledger, scenario| ledger.finished(NOW, scenario, 1));
     check(&[Property::PayloadsAreIntact], |ledger, _| ledger.payload_differs(NOW, 0));
 }
 
@@ -197,12 +204,62 @@ fn dead_letters_are_checked() {
 }
 
 #[test]
+fn a_dead_letter_of_a_store_that_was_away_is_checked() {
+    let reason = "receives exhausted after 3: not handled: the idempotency store failed: no answer";
+    for (has_table, is_touched, expected) in [
+        (true, true, &[][..]),
+        (true, false, &[Property::DeadLettersHaveTheirReason][..]),
+        (false, true, &[Property::DeadLettersHaveTheirReason][..]),
+    ] {
+        check(expected, |ledger, scenario| {
+            scenario.has_table = has_table;
+            if is_touched {
+                ledger.touch(0);
+            }
+            ledger.dead_lettered(NOW, scenario, 0, EXHAUSTED, reason);
+        });
+    }
+}
+
+#[test]
+fn a_redrive_that_deletes_before_it_stores_loses_a_message() {
+    check(&[], |ledger, scenario| {
+        store(ledger, &[2]);
+        ledger.called(NOW, false, true, 2);
+        ledger.dead_lettered(NOW, scenario, 2, REJECTION, "");
+        ledger.deleted(NOW, 2);
+        ledger.copied_back(2);
+        ledger.dead_letter_deleted(NOW, 2);
+    });
+    check(&[Property::NothingIsLost], |ledger, scenario| {
+        store(ledger, &[2]);
+        ledger.called(NOW, false, true, 2);
+        ledger.dead_lettered(NOW, scenario, 2, REJECTION, "");
+        ledger.deleted(NOW, 2);
+        ledger.dead_letter_deleted(NOW, 2);
+    });
+}
+
+#[test]
+fn an_effect_that_a_table_has_recorded_is_not_repeated() {
+    check(&[Property::StoredEffectsHappenOnce], |ledger, scenario| {
+        (scenario.has_store, scenario.has_table) = (true, true);
+        invoke(ledger, scenario, 0, Decision::Done, &[], "done");
+        // The store did not take the outcome of this one.
+        invoke(ledger, scenario, 0, Decision::Done, &[], "done");
+        ledger.claimed("key", 0);
+        ledger.effect_recorded("key");
+        ledger.called(NOW, true, true, 0);
+    });
+}
+
+#[test]
 fn settlements_are_checked() {
     use Property::{EachDeliveryIsSettledOnce, HealthyMessagesAreHandled, InvocationsEndInTime, LogsAddUp};
-    check(&[EachDeliveryIsSettledOnce], |ledger, scenario| {
+    check(&[EachDeliveryIsSettledOnce, LogsAddUp], |ledger, scenario| {
         invoke(ledger, scenario, 1, Decision::Failed, &[], "done");
     });
-    check(&[EachDeliveryIsSettledOnce], |ledger, scenario| {
+    check(&[EachDeliveryIsSettledOnce, LogsAddUp], |ledger, scenario| {
         invoke(ledger, scenario, 0, Decision::Done, &["a"], "retry");
     });
     check(&[EachDeliveryIsSettledOnce, LogsAddUp], |ledger, scenario| {
@@ -211,7 +268,18 @@ fn settlements_are_checked() {
     check(&[EachDeliveryIsSettledOnce, LogsAddUp], |ledger, scenario| {
         invoke(ledger, scenario, 1, Decision::Failed, &["a", "b"], "retry");
     });
-    check(&[LogsAddUp], |ledger, scenario| invoke(ledger, scenario, 1, Decision::Failed, &["a"], "done"));
+    // A return that is not logged, and a handled message that was not.
+    check(&[LogsAddUp, LogsAddUp], |ledger, scenario| invoke(ledger, scenario, 1, Decision::Failed, &["a"], "done"));
+    check(&[LogsAddUp], |ledger, scenario| invoke(ledger, scenario, 0, Decision::Done, &[], "duplicate"));
+    check(&[LogsAddUp], |ledger, scenario| {
+        let number = ledger.invoked(vec![(1, "a".to_owned())]);
+        ledger.called(NOW, false, true, 1);
+        ledger.decided(NOW, number, 1, None, Decision::Done);
+        ledger.logged(number, "a", "done");
+        ledger.ended(NOW, scenario, number, &answer(&[]));
+        ledger.dead_letters = (1, 2);
+        ledger.finished(NOW, scenario, 0);
+    });
     check(&[HealthyMessagesAreHandled], |ledger, scenario| {
         for _ in 0..4 {
             let number = ledger.invoked(vec![(0, "a".to_owned())]);
@@ -233,7 +301,7 @@ fn order_delays_and_effects_are_checked() {
     });
     check(&[], |ledger, scenario| {
         store(ledger, &[0, 3]);
-        ledger.redriven(3);
+        ledger.copied_back(3);
         invoke(ledger, scenario, 3, Decision::Done, &[], "done");
     });
     let waits = Decision::Waits(Duration::from_secs(60));
@@ -250,10 +318,10 @@ fn order_delays_and_effects_are_checked() {
     check(&[Property::StoredEffectsHappenOnce], |ledger, scenario| {
         scenario.has_store = true;
         invoke(ledger, scenario, 0, Decision::Done, &[], "done");
-        ledger.called(NOW, true, 0);
+        ledger.called(NOW, true, true, 0);
     });
     check(&[Property::StoredEffectsHappenOnce], |ledger, _| {
-        ledger.called(NOW, true, 0);
-        ledger.called(NOW, true, 0);
+        ledger.called(NOW, true, true, 0);
+        ledger.called(NOW, true, true, 0);
     });
 }

@@ -7,8 +7,11 @@ use aws_sdk_sqs::primitives::Blob;
 use aws_sdk_sqs::types::MessageAttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use sluicegate_envelope::Envelope;
 use sluicegate_queue::SendError;
-use sluicegate_queue::dead_letter::{CODE, OF_DEAD_LETTER, REASON, REASON_CHARS_MAX, RECEIVE_COUNT, SOURCE};
+use sluicegate_queue::dead_letter::{
+    CODE, MESSAGE_ID, OF_DEAD_LETTER, REASON, REASON_CHARS_MAX, RECEIVE_COUNT, SOURCE,
+};
 use sluicegate_queue::sqs::{ATTRIBUTES_MAX, MARKERS, MESSAGE_BYTES_MAX, RawMessage, is_sendable, store};
 use tokio::time::Instant;
 
@@ -58,9 +61,15 @@ fn attributes(
     copy.describe(REASON, "String", shown(rejection.detail()));
     copy.describe(RECEIVE_COUNT, "Number", record.receive_count.to_string());
     copy.describe(SOURCE, "String", source.to_owned());
-    let (own, mut dropped) = record.message_attributes();
+    let (mut own, mut dropped) = record.message_attributes();
     // Those of an earlier reject stay on a message that was redriven by another program.
-    let mut own: Vec<_> = own.into_iter().filter(|(name, _)| !OF_DEAD_LETTER.contains(&name.as_str())).collect();
+    own.retain(|name, _| !OF_DEAD_LETTER.contains(&name.as_str()));
+    // An event that a pointer names is not known here.
+    if Envelope::decode(body).is_err() {
+        own.remove(MESSAGE_ID);
+        copy.describe(MESSAGE_ID, "String", record.first_message_id());
+    }
+    let mut own: Vec<_> = own.into_iter().collect();
     // Without its marker, the body of the copy would not be read as a pointer.
     own.sort_by_key(|(name, _)| !MARKERS.contains(&name.as_str()));
     for (name, attribute) in own {

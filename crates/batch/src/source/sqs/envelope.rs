@@ -42,9 +42,9 @@ fn claims_to_be_an_event(text: &str) -> bool {
     serde_json::from_str(text).is_ok_and(|claim: Claim| claim.specversion.is_some())
 }
 
-/// Returns an envelope with the id and the time of the message, and its body as payload.
+/// Returns an envelope with the first id and the time of the message, and its body as payload.
 fn raw(record: &Record<'_>, text: &str) -> Result<Envelope, EnvelopeBuildError> {
-    let mut builder = Envelope::builder(&*record.message_id, format!("/sqs/{}", record.queue()), RAW_TYPE);
+    let mut builder = Envelope::builder(record.first_message_id(), format!("/sqs/{}", record.queue()), RAW_TYPE);
     let sent = record.sent_unix_ms.and_then(|ms| i64::try_from(ms / 1_000).ok());
     if let Some(sent) = sent.and_then(|unix_s| OffsetDateTime::from_unix_timestamp(unix_s).ok()) {
         builder = builder.time(sent);

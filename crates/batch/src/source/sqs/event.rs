@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use sluicegate_queue::dead_letter::{MESSAGE_ID, MESSAGE_ID_CHARS_MAX};
 
 use crate::source::adapter::ReceivedMessage;
 use crate::source::raw::{object, string};
@@ -91,6 +92,14 @@ impl Record<'_> {
             }
         }
         (readable, unreadable)
+    }
+
+    /// Returns the id that the message had before it was first dead-lettered or redriven.
+    pub(super) fn first_message_id(&self) -> String {
+        let (mut attributes, _) = self.message_attributes();
+        let first = attributes.remove(MESSAGE_ID).and_then(|attribute| attribute.string_value);
+        let is_id = |text: &String| !text.is_empty() && text.chars().count() <= MESSAGE_ID_CHARS_MAX;
+        first.filter(is_id).unwrap_or_else(|| self.message_id.clone().into_owned())
     }
 
     /// Returns whether a message attribute marks the body as a pointer to the payload.

@@ -81,3 +81,39 @@ async fn a_broken_event_is_no_raw_message() {
     let broken = [r#"{"specversion": "1.0"}"#, r#"{"specversion": "0.3", "id": "1", "source": "/", "type": "t"}"#];
     assert_eq!(handled(&["sqs.message"], &broken).await, (Vec::new(), 2));
 }
+
+/// Each time SQS gives a message another id: when the consumer dead-letters it, and when it is redriven.
+#[tokio::test]
+async fn a_raw_message_has_the_id_of_its_first_receive_after_the_dead_letter_queue() {
+    let ids = Arc::new(Mutex::new(Vec::new()));
+    let (consumer, calls) = sqs_with(Some("arn:aws:sqs:eu-west-1:123456789012:dlq"), true, |builder| {
+        let ids = Arc::clone(&ids);
+        builder.on("sqs.message", move |delivery: Arc<Delivery>| {
+            ids.lock().unwrap().push(delivery.envelope().id().to_owned());
+            std::future::ready(Outcome::reject("no", "never"))
+        })
+    })
+    .await;
+    let receive = async |message_id: &str, body: &str, first: Option<&str>| {
+        let text = |text: &str| json!({ "stringValue": text, "dataType": "String" });
+        let attributes = first.map_or(json!({}), |first| json!({ "sluicegate-message-id": text(first) }));
+        let arn = "arn:aws:sqs:eu-west-1:123456789012:uploads";
+        let record = json!({
+            "messageId": message_id, "body": body, "messageAttributes": attributes, "eventSourceARN": arn,
+        });
+        consumer.handle(event(json!({ "Records": [record] }).to_string())).await.unwrap();
+        let (_, sent) = calls.lock().unwrap().pop().unwrap();
+        sent["MessageAttributes"]["sluicegate-message-id"]["StringValue"].as_str().map(str::to_owned)
+    };
+    let copied = receive("m-1", "text", None).await;
+    assert_eq!(copied.as_deref(), Some("m-1"));
+    assert_eq!(receive("m-2", "text", copied.as_deref()).await.as_deref(), Some("m-1"));
+    // Not what SQS gives to a message.
+    let long = "x".repeat(101);
+    for other in ["", &long] {
+        assert_eq!(receive("m-3", "text", Some(other)).await.as_deref(), Some("m-3"), "{other}");
+    }
+    assert_eq!(*ids.lock().unwrap(), ["m-1", "m-1", "m-3", "m-3"]);
+    let event = r#"{"specversion":"1.0","id":"e","source":"/s","type":"t"}"#;
+    assert_eq!(receive("m-4", event, None).await, None);
+}

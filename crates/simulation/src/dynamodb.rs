@@ -1,0 +1,180 @@
+//! Amazon DynamoDB: one table, and the expressions that the idempotency store uses.
+//!
+//! An operation is atomic, and a condition is compared with the item as it is: an attribute that is absent makes a
+//! comparison false. Anything else that DynamoDB has is refused.
+//! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.OperatorsAndFunctions.html>
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value, json};
+
+/// The attribute with the key of an item.
+const KEY: &str = "id";
+
+type Item = Map<String, Value>;
+
+/// A table.
+#[derive(Default)]
+pub(crate) struct Table {
+    items: HashMap<String, Item>,
+}
+
+/// Why an operation has no effect.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Refused {
+    /// The condition is false; the item, if there is one.
+    Condition(Option<Value>),
+    /// The operation or an expression is not one that this table has.
+    Unknown(String),
+}
+
+impl Refused {
+    /// Returns the body of the answer.
+    pub(crate) fn body(&self) -> Value {
+        let error = |name: &str, message: &str| {
+            let kind = format!("com.amazonaws.dynamodb.v20120810#{name}");
+            json!({ "__type": kind, "message": message })
+        };
+        match self {
+            Self::Condition(item) => {
+                let mut body = error("ConditionalCheckFailedException", "The conditional request failed");
+                if let Some(item) = item {
+                    body["Item"] = item.clone();
+                }
+                body
+            }
+            Self::Unknown(what) => error("ValidationException", what),
+        }
+    }
+}
+
+impl Table {
+    /// Carries out an operation with the input of its request.
+    pub(crate) fn call(&mut self, operation: &str, input: &Value) -> Result<(), Refused> {
+        let written = &input[if operation == "PutItem" { "Item" } else { "Key" }];
+        let key = written[KEY]["S"].as_str().ok_or_else(|| Refused::Unknown("the key".to_owned()))?;
+        let current = self.items.get(key);
+        let condition = input["ConditionExpression"].as_str().unwrap_or_default();
+        let values = &input["ExpressionAttributeValues"];
+        if !holds(condition, values, current.unwrap_or(&Item::new()))? {
+            return Err(Refused::Condition(current.map(|item| Value::Object(item.clone()))));
+        }
+        let item = match operation {
+            "PutItem" => written.as_object().cloned().unwrap_or_default(),
+            "UpdateItem" => {
+                let mut item = current.or(written.as_object()).cloned().unwrap_or_default();
+                update(input["UpdateExpression"].as_str().unwrap_or_default(), values, &mut item)?;
+                item
+            }
+            "DeleteItem" => {
+                self.items.remove(key);
+                return Ok(());
+            }
+            _ => return Err(Refused::Unknown(operation.to_owned())),
+        };
+        self.items.insert(key.to_owned(), item);
+        Ok(())
+    }
+
+    /// Returns whether the item of a key has an attribute.
+    pub(crate) fn has(&self, key: &str, attribute: &str) -> bool {
+        self.items.get(key).is_some_and(|item| item.contains_key(attribute))
+    }
+}
+
+/// Returns whether a condition is true: terms with `AND` and `OR`, of which those in parentheses come last.
+fn holds(condition: &str, values: &Value, item: &Item) -> Result<bool, Refused> {
+    if let Some((term, nested)) = condition.split_once(" OR (") {
+        let nested = nested.strip_suffix(')').ok_or_else(|| Refused::Unknown(condition.to_owned()))?;
+        return Ok(holds(term, values, item)? || holds(nested, values, item)?);
+    }
+    let mut is_true = false;
+    for terms in condition.split(" OR ") {
+        let mut all = true;
+        for term in terms.split(" AND ") {
+            all &= term_holds(term, values, item)?;
+        }
+        is_true |= all;
+    }
+    Ok(is_true)
+}
+
+fn term_holds(term: &str, values: &Value, item: &Item) -> Result<bool, Refused> {
+    let unknown = || Refused::Unknown(term.to_owned());
+    if let Some(rest) = term.strip_prefix("attribute_not_exists(") {
+        return Ok(!item.contains_key(rest.strip_suffix(')').ok_or_else(unknown)?));
+    }
+    let [name, operator, value] = term.split(' ').collect::<Vec<_>>()[..] else { return Err(unknown()) };
+    let expected = values.get(value).ok_or_else(unknown)?;
+    let number = |value: &Value| value["N"].as_str()?.parse::<u64>().ok();
+    match operator {
+        "=" => Ok(item.get(name) == Some(expected)),
+        "<=" => Ok(item.get(name).and_then(number).zip(number(expected)).is_some_and(|(is, most)| is <= most)),
+        _ => Err(unknown()),
+    }
+}
+
+/// Carries out `SET name = :value`, which `REMOVE name` may follow.
+fn update(expression: &str, values: &Value, item: &mut Item) -> Result<(), Refused> {
+    let unknown = || Refused::Unknown(expression.to_owned());
+    let (set, removed) = expression.split_once(" REMOVE ").map_or((expression, None), |(set, name)| (set, Some(name)));
+    let (name, value) = set.strip_prefix("SET ").and_then(|set| set.split_once(" = ")).ok_or_else(unknown)?;
+    item.insert(name.to_owned(), values.get(value).ok_or_else(unknown)?.clone());
+    if let Some(removed) = removed {
+        item.remove(removed);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(operation: &str, condition: &str, update: &str, expected: &Result<(), Refused>) -> Table {
+        let stored = json!({ "id": { "S": "k" }, "lease": { "S": "a" }, "until": { "N": "9" } });
+        let mut table = Table { items: [("k".to_owned(), stored.as_object().unwrap().clone())].into() };
+        let (a, b) = (json!({ "S": "a" }), json!({ "S": "b" }));
+        let input = json!({
+            "Item": { "id": { "S": "k" }, "lease": { "S": "b" } },
+            "Key": { "id": { "S": "k" } },
+            "ConditionExpression": condition,
+            "UpdateExpression": update,
+            "ExpressionAttributeValues": { ":a": a, ":b": b, ":8": { "N": "8" }, ":10": { "N": "10" } },
+        });
+        assert_eq!(table.call(operation, &input), *expected, "{operation} {condition} {update}");
+        table
+    }
+
+    #[test]
+    fn a_condition_decides_whether_an_operation_has_an_effect() {
+        let stored = json!({ "id": { "S": "k" }, "lease": { "S": "a" }, "until": { "N": "9" } });
+        let fails = Err(Refused::Condition(Some(stored)));
+        for (condition, expected) in [
+            ("attribute_not_exists(id)", &fails),
+            ("attribute_not_exists(outcome)", &Ok(())),
+            ("lease = :a", &Ok(())),
+            ("lease = :b", &fails),
+            ("other = :b", &fails),
+            // As numbers, not as texts.
+            ("until <= :10", &Ok(())),
+            ("until <= :8", &fails),
+            ("lease = :a AND until <= :8", &fails),
+            ("attribute_not_exists(id) OR until <= :8 OR (lease = :a AND until <= :10)", &Ok(())),
+            ("attribute_not_exists(id) OR until <= :8 OR (lease = :b AND until <= :10)", &fails),
+        ] {
+            check("PutItem", condition, "", expected);
+        }
+    }
+
+    #[test]
+    fn items_are_written_changed_and_deleted() {
+        assert!(!check("PutItem", "lease = :a", "", &Ok(())).has("k", "until"));
+        let changed = check("UpdateItem", "lease = :a", "SET outcome = :b REMOVE until", &Ok(()));
+        assert!(changed.has("k", "outcome") && changed.has("k", "lease") && !changed.has("k", "until"));
+        assert!(!check("DeleteItem", "lease = :a", "", &Ok(())).has("k", "id"));
+        let unknown = |text: &str| Err(Refused::Unknown(text.to_owned()));
+        check("GetItem", "lease = :a", "", &unknown("GetItem"));
+        check("PutItem", "lease > :a", "", &unknown("lease > :a"));
+        check("UpdateItem", "lease = :a", "ADD n :a", &unknown("ADD n :a"));
+    }
+}
