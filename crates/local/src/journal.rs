@@ -164,7 +164,8 @@ impl Journal {
                 self.record(&id, MessageStep::Returned { reason: reason.clone() })
             }
             MappingEvent::DeadLettered { destination, reason, .. } => {
-                self.record(&id, MessageStep::DeadLettered { queue: destination.clone(), reason: reason.clone() })
+                let (queue, reason) = (destination.clone(), reason.clone());
+                self.record(&id, MessageStep::DeadLettered { queue, reason, code: None })
             }
         }
     }

@@ -37,7 +37,6 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::value::RawValue;
 use sluicegate_envelope::Envelope;
 use sluicegate_queue::dead_letter::{CODE, OF_DEAD_LETTER, REASON, REASON_CHARS_MAX, RECEIVE_COUNT, SOURCE};
 use sluicegate_queue::kafka::{Cluster, Publication};
@@ -104,7 +103,7 @@ pub(crate) struct Unsettled {
 /// Reads the batch in `event`; `None` if the event is not one of Kafka.
 pub(crate) fn read<'a, P: Publish>(
     source: Option<&'a KafkaSource<P>>,
-    event: &RawValue,
+    event: &str,
     deadlines: Deadlines,
 ) -> Option<Result<Batch<'a, P>, ReadError>> {
     let records = event::records(event)?;

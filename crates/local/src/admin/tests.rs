@@ -57,7 +57,7 @@ fn no_actions(lines: FunctionLines, health: Health) -> Actions {
     let functions = RunningFunctions::new(lines);
     functions.expect(["consumer"]);
     let client = SqsClient::Emulated(Sqs::new(Clock::system(), SqsConfig::default()));
-    let queues = Queues::new(client, "http://127.0.0.1:1", Vec::new(), BTreeSet::new(), None);
+    let queues = Queues::new(client, "http://127.0.0.1:1", Vec::new(), BTreeSet::new(), None, None);
     Actions {
         history: QueueHistory::new(queues.clone(), Activity::default()),
         queues,

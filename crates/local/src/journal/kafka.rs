@@ -1,6 +1,6 @@
 //! The steps of messages in topics of Kafka.
 
-use sluicegate_queue::dead_letter::{REASON, SOURCE};
+use sluicegate_queue::dead_letter::{CODE, REASON, SOURCE};
 
 use super::{Journal, MessageStep};
 use crate::kafka::Appended;
@@ -14,7 +14,7 @@ impl Journal {
             // A record without an event is known by its place.
             let source = text(SOURCE).map(|source| source.replace(':', "-"));
             let id = self.identify(&body, source.as_ref().unwrap_or(id));
-            self.record(&id, MessageStep::DeadLettered { queue: topic.name.clone(), reason });
+            self.record(&id, MessageStep::DeadLettered { queue: topic.name.clone(), reason, code: text(CODE) });
             return;
         }
         // The mapping reports what it gives up, with the id of the record.
@@ -23,7 +23,7 @@ impl Journal {
         }
         let id = self.identify(&body, id);
         match self.is_dead_lettered(&id) {
-            true => self.record(&id, MessageStep::Redriven { queue: topic.name.clone() }),
+            true => self.redriven(&id, topic.name.clone(), &body.into()),
             false => self.published_new(&id, topic.name.clone(), &body),
         }
     }

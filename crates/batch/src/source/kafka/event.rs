@@ -67,8 +67,8 @@ pub(crate) enum EventError {
 }
 
 /// Reads the batch; `None` if the event is not from Kafka.
-pub(super) fn records(event: &RawValue) -> Option<Result<Vec<EventRecord>, EventError>> {
-    let event: Event<'_> = serde_json::from_str(event.get()).ok()?;
+pub(super) fn records(event: &str) -> Option<Result<Vec<EventRecord>, EventError>> {
+    let event: Event<'_> = serde_json::from_str(event).ok()?;
     let has_records = event.records.is_some_and(|raw| raw.get().starts_with('{'));
     let is_kafka = string(event.event_source).is_some_and(|source| EVENT_SOURCES.contains(&&*source));
     if !has_records && !is_kafka {

@@ -127,7 +127,7 @@ impl Fixture {
 
         let faults = BrokerFaults::default();
         let dead_letter_queues = ["orders-dlq".to_owned()].into();
-        let queues = Queues::new(sqs.clone(), &aws_url, queues, dead_letter_queues, None);
+        let queues = Queues::new(sqs.clone(), &aws_url, queues, dead_letter_queues, None, None);
         let history = QueueHistory::new(queues.clone(), Activity::default());
         let (functions, health) = (RunningFunctions::default(), Health::default());
         let all = Actions {
