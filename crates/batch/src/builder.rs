@@ -263,7 +263,7 @@ impl ConsumerBuilder {
     /// Settings that were not given come from the environment: the AWS variables as
     /// [`sluicegate_queue::sqs::sdk_config`] reads them, the broker from `RABBITMQ_URL` and its related variables,
     /// `RABBITMQ_RETRY_DELAYS`, `RABBITMQ_MAX_RECEIVE_COUNT`, `FIFO_MAX_RECEIVE_COUNT` and `PAYLOAD_BUCKET`. Without
-    /// `RABBITMQ_URL`, RabbitMQ batches are refused. For Kafka they are `KAFKA_BOOTSTRAP_SERVERS` and its related variables,
+    /// `RABBITMQ_URL`, RabbitMQ batches are refused. For Kafka they are `KAFKA_BOOTSTRAP_SERVERS` and related ones,
     /// `KAFKA_MAX_RECEIVE_COUNT`, `KAFKA_DEAD_LETTER_TOPIC` and `KAFKA_PARTIAL_BATCH_RESPONSE`; without
     /// `KAFKA_BOOTSTRAP_SERVERS`, Kafka batches are refused. Metrics are written under the name in
     /// `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets, or not at all. With the feature `dynamodb`, `IDEMPOTENCY_TABLE`

@@ -36,9 +36,9 @@
 //! # Sources
 //!
 //! Batches come from Amazon SQS (feature `sqs`, default), RabbitMQ on Amazon MQ (feature `rabbitmq`) and Kafka on
-//! Amazon MSK or elsewhere (feature `kafka`); the event determines which. How RabbitMQ messages are settled without a partial
-//! response is documented in `source/rabbitmq.rs`, how the order of a queue is kept in `source/rabbitmq/ordered.rs`,
-//! and how records of Kafka are settled in `source/kafka.rs`.
+//! Amazon MSK or elsewhere (feature `kafka`); the event determines which. How RabbitMQ messages are settled without a
+//! partial response is documented in `source/rabbitmq.rs`, how the order of a queue is kept in
+//! `source/rabbitmq/ordered.rs`, and how records of Kafka are settled in `source/kafka.rs`.
 //!
 //! An SQS message that is not a CloudEvent, such as a notification of S3, is handled if `sqs.message` itself has a
 //! handler, and otherwise dead-lettered. Its envelope has the type `sqs.message`, the body as payload, the first id
