@@ -104,6 +104,7 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "crates/dlq/src/rabbitmq",
             "crates/lambda-emulator/src/rabbitmq",
             "crates/local/src/rabbitmq",
+            "crates/simulation/src/rabbitmq",
             "crates/topology/src/",
         ],
     ),

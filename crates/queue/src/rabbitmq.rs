@@ -6,6 +6,8 @@
 mod broker;
 mod config;
 mod connection;
+#[cfg(feature = "in-process")]
+mod dialer;
 pub mod header;
 mod pending_confirms;
 mod producer;
@@ -18,5 +20,7 @@ pub use lapin::{BasicProperties, types};
 pub use self::broker::{BODY_BYTES_MAX, Broker, Publication};
 pub use self::config::{BrokerConfig, BrokerConfigError};
 pub use self::connection::Connection;
+#[cfg(feature = "in-process")]
+pub use self::dialer::Dialer;
 pub use self::producer::RabbitmqProducer;
 pub use crate::broker_url::{HEARTBEAT_S, HEARTBEAT_S_MAX};

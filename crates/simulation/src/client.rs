@@ -11,7 +11,10 @@ use sha2::{Digest as _, Sha256};
 use sluicegate_aws_client::AwsEnvironment;
 use sluicegate_contract::Contract;
 use sluicegate_contract::secret_entry::ApiKey;
-use sluicegate_ingress::{FetchError, Ingress, SecretSource};
+use sluicegate_ingress::{AnyProducer, FetchError, Ingress, SecretSource};
+use sluicegate_queue::RoutingKey;
+use sluicegate_queue::queue_names::RetryDelays;
+use sluicegate_queue::rabbitmq::RabbitmqProducer;
 use sluicegate_queue::sqs::SqsProducer;
 use tokio::time::{sleep, timeout};
 
@@ -22,6 +25,7 @@ use crate::http_server;
 use crate::killable::Killable;
 use crate::ledger::Conclusion;
 use crate::message::Message;
+use crate::rabbitmq::{self, Process, Rabbitmq, Requests, User};
 use crate::sqs_service::Caller;
 use crate::world::{Injected, World};
 
@@ -49,12 +53,14 @@ pub(crate) struct IngressFunction {
 }
 
 struct Environment {
-    ingress: Ingress<SqsProducer, Secrets>,
+    ingress: Ingress<AnyProducer, Secrets>,
     /// The version of its contract.
     version: usize,
     skew: Skew,
     /// The number of the request.
     request: Arc<AtomicU64>,
+    requests: Requests,
+    process: Process,
 }
 
 /// The secret in its store.
@@ -94,14 +100,23 @@ impl IngressFunction {
     /// Starts an environment with a version of the contract.
     fn start(&self, version: usize) -> Result<Environment, BoxError> {
         let request = Arc::new(AtomicU64::new(0));
-        let environment = AwsEnvironment::read(variable)?;
-        let dialer = http_server::dialer(&self.world, Caller::Ingress(Arc::clone(&request)));
-        let producer = SqsProducer::new(&environment.with_dialer(dialer), self.world.queue_url.clone());
-        let producers = ["standard", "fifo"].map(|queue| (queue.to_owned(), producer.clone()));
+        let (requests, process) = (Requests::default(), Process::default());
+        let queue = if self.world.scenario.fifo { "fifo" } else { "standard" };
+        let producer = if self.world.scenario.rabbitmq {
+            let broker = Rabbitmq::client(&self.world, &process, User::Ingress(Arc::clone(&requests)))?;
+            let key = RoutingKey::parse("{type}")?;
+            AnyProducer::Rabbitmq(RabbitmqProducer::new(broker, rabbitmq::QUEUE, key, RetryDelays::default()))
+        } else {
+            let environment = AwsEnvironment::read(variable)?;
+            let dialer = http_server::dialer(&self.world, Caller::Ingress(Arc::clone(&request)));
+            AnyProducer::Sqs(SqsProducer::new(&environment.with_dialer(dialer), self.world.queue_url.clone()))
+        };
+        let producers = [(queue.to_owned(), producer)];
         let number = self.environments.fetch_add(1, Ordering::Relaxed);
         let secrets = Secrets { world: Arc::clone(&self.world), environment: number };
         let ingress = Ingress::new(self.contracts[version], producers.into(), secrets);
-        Ok(Environment { ingress, version, skew: self.world.skew("ingress-skew", number), request })
+        let skew = self.world.skew("ingress-skew", number);
+        Ok(Environment { ingress, version, skew, request, requests, process })
     }
 
     /// Gives an environment a request; returns the answer of the function, or `None` if it ended without one.
@@ -117,6 +132,11 @@ impl IngressFunction {
             None => self.start(version)?,
         };
         environment.request.store(request, Ordering::Relaxed);
+        {
+            let mut requests = environment.requests.lock().unwrap_or_else(PoisonError::into_inner);
+            requests.entry(message.number).or_default().push(request);
+        }
+        environment.process.set_frozen(false);
         let mut context = Context::default();
         let deadline = environment.skew.now() + TIMEOUT;
         context.deadline = u64::try_from(deadline.duration_since(SystemTime::UNIX_EPOCH)?.as_millis())?;
@@ -136,7 +156,10 @@ impl IngressFunction {
                 None
             }
         };
-        if answer.is_some() {
+        if answer.is_none() {
+            environment.process.kill();
+        } else {
+            environment.process.set_frozen(true);
             self.free.lock().unwrap_or_else(PoisonError::into_inner).push(environment);
         }
         Ok(answer)

@@ -4,7 +4,9 @@
 //! The product reads the wall clock where a user would, and is simulated unmodified. So the function of the C library
 //! below these calls, `clock_gettime`, is replaced in programs that link this crate, as madsim does
 //! (<https://github.com/madsim-rs/madsim>). Other threads, and this one outside of a simulation, get the time of the
-//! system.
+//! system. The threads of the client of RabbitMQ follow the simulation that they belong to.
+//!
+//! `getrandom` is replaced as well: the seeds of hash tables come from it, and with them the order of their entries.
 
 #![expect(unsafe_code, reason = "replaces a function of the C library")]
 
@@ -15,7 +17,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
-use nix::libc::{self, CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME, c_int, c_long, clockid_t, time_t, timespec};
+use nix::libc::{
+    self, CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_REALTIME, c_int, c_long, c_uint, c_void, clockid_t, size_t, ssize_t,
+    time_t, timespec,
+};
 use tokio::time::Instant;
 
 /// The wall clock at the start of every simulation, in seconds since 1970: 2026-01-01T00:00:00Z.
@@ -27,8 +32,22 @@ const START_MONOTONIC_S: u64 = 1_000_000;
 thread_local! {
     /// The start of the simulation that runs on this thread.
     static STARTED: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// The time since the start of the simulation that this thread belongs to, which runs on another one.
+    static FOLLOWED: Cell<Option<Duration>> = const { Cell::new(None) };
+    /// Whether random bytes are the same in every simulation on this thread.
+    static REPEATS: Cell<bool> = const { Cell::new(false) };
     /// How wrong the wall clock is at present.
     static SKEW: Cell<Skew> = const { Cell::new(Skew::NONE) };
+}
+
+/// Makes random bytes of the system the same on every thread that calls this first of all.
+pub(crate) fn repeat_random_bytes() {
+    REPEATS.set(true);
+}
+
+/// Sets the clocks of this thread to those of the simulation that it belongs to.
+pub(crate) fn follow(elapsed: Duration) {
+    FOLLOWED.set(Some(elapsed));
 }
 
 /// The virtual clocks of this thread, until it is dropped.
@@ -97,8 +116,11 @@ impl<F: Future> Future for Skewed<F> {
     }
 }
 
-/// Returns the time since the start of the simulation on this thread.
-fn elapsed() -> Option<Duration> {
+/// Returns the time since the start of the simulation of this thread.
+pub(crate) fn elapsed() -> Option<Duration> {
+    if let Ok(Some(followed)) = FOLLOWED.try_with(Cell::get) {
+        return Some(followed);
+    }
     // Taken meanwhile, because tokio itself asks the system if its clock is not paused.
     let started = STARTED.try_with(Cell::take).ok().flatten()?;
     let elapsed = started.elapsed();
@@ -138,6 +160,22 @@ pub(crate) unsafe extern "C" fn clock_gettime(clock: clockid_t, out: *mut timesp
     // SAFETY: the arguments are those of the caller.
     let result = unsafe { libc::syscall(libc::SYS_clock_gettime, clock, out) };
     c_int::try_from(result).unwrap_or(-1)
+}
+
+/// Replaces the function of the C library.
+///
+/// # Safety
+/// As of that function: `buffer` points to as many bytes.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn getrandom(buffer: *mut c_void, bytes: size_t, flags: c_uint) -> ssize_t {
+    if REPEATS.try_with(Cell::get) == Ok(true) && !buffer.is_null() {
+        // SAFETY: the caller keeps to the rules of the function.
+        unsafe { buffer.cast::<u8>().write_bytes(7, bytes) };
+        return ssize_t::try_from(bytes).unwrap_or(ssize_t::MAX);
+    }
+    // SAFETY: the arguments are those of the caller.
+    let result = unsafe { libc::syscall(libc::SYS_getrandom, buffer, bytes, flags) };
+    ssize_t::try_from(result).unwrap_or(-1)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,7 @@ use crate::handlers;
 use crate::http_server;
 use crate::killable::Killable;
 use crate::message::number_in;
+use crate::rabbitmq::{self, Process, Rabbitmq, User};
 use crate::sdk;
 use crate::sqs_service::Caller;
 use crate::world::{Injected, World};
@@ -56,13 +58,16 @@ struct Environment {
     skew: Skew,
     /// The number of the invocation.
     invocation: Arc<AtomicU64>,
+    process: Process,
 }
 
 /// The records of an event, as far as they are read here.
 #[derive(Deserialize)]
 struct Event<'e> {
-    #[serde(borrow, rename = "Records")]
+    #[serde(borrow, default, rename = "Records")]
     records: Vec<Record<'e>>,
+    #[serde(default, rename = "rmqMessagesByQueue")]
+    by_queue: BTreeMap<String, Vec<rabbitmq::Record>>,
 }
 
 #[derive(Deserialize)]
@@ -129,11 +134,21 @@ impl Environments {
         let invocation = Arc::new(AtomicU64::new(0));
         let caller = Caller::Consumer(Arc::clone(&invocation));
         let http_client = sdk::http_client(world, &caller);
+        let process = Process::default();
         let mut builder = Consumer::builder()
             .on("sim.*", handlers::handler(world, &invocation, handlers))
             .sdk_config(sdk_config.to_builder().http_client(http_client).build())
             .fifo_receive_count_max(scenario.fifo_receive_count_max);
-        for (is_handled, pattern) in [(handlers.accepts_raw, "sqs.message"), (handlers.handles_others, "other.type")] {
+        if scenario.rabbitmq {
+            let user = User::Consumer(Arc::clone(&invocation));
+            let ordered = scenario.fifo.then_some(rabbitmq::QUEUE);
+            builder = builder
+                .broker(Rabbitmq::client(world, &process, user)?)
+                .receive_count_max(scenario.receive_count_max)
+                .ordered_queues(ordered);
+        }
+        let raw = if scenario.rabbitmq { "rabbitmq.message" } else { "sqs.message" };
+        for (is_handled, pattern) in [(handlers.accepts_raw, raw), (handlers.handles_others, "other.type")] {
             if is_handled {
                 builder = builder.on(pattern, handlers::handler(world, &invocation, handlers));
             }
@@ -149,16 +164,17 @@ impl Environments {
         }
         let number = self.started.replace(self.started.get() + 1);
         let skew = world.skew("consumer-skew", number);
-        Ok(Environment { consumer: builder.build()?, handlers, skew, invocation })
+        Ok(Environment { consumer: builder.build()?, handlers, skew, invocation, process })
     }
 
     async fn run(&self, event: Bytes) -> Result<Invocation, BoxError> {
         let world = &self.world;
-        let Event { records } = serde_json::from_slice(&event)?;
-        let batch: Vec<_> = records
+        let Event { records, by_queue } = serde_json::from_slice(&event)?;
+        let of_sqs = records
             .iter()
-            .filter_map(|record| Some((number_in(&record.body)?, record.message_id.clone().into_owned())))
-            .collect();
+            .filter_map(|record| Some((number_in(&record.body)?, record.message_id.clone().into_owned())));
+        let of_rabbitmq = by_queue.values().flatten().filter_map(|record| Some((record.number()?, String::new())));
+        let batch: Vec<_> = of_sqs.chain(of_rabbitmq).collect();
         let first = batch.first().map_or(0, |(number, _)| u64::from(*number));
         let numbers: Vec<u32> = batch.iter().map(|(number, _)| *number).collect();
         let number = world.ledger().invoked(batch);
@@ -199,6 +215,7 @@ impl Environments {
             None => self.start(handlers)?,
         };
         environment.invocation.store(number, Ordering::Relaxed);
+        environment.process.set_frozen(false);
         let limit = world.scenario.consumer_timeout;
         let mut context = Context::default();
         context.request_id = number.to_string();
@@ -212,9 +229,16 @@ impl Environments {
                 let payload = serde_json::json!({ "errorMessage": error.to_string() }).to_string().into();
                 Invocation::FunctionError { payload }
             }
-            Ok(None) => return Ok(killed()),
-            Err(_) => return Ok(Invocation::TimedOut),
+            Ok(None) => {
+                environment.process.kill();
+                return Ok(killed());
+            }
+            Err(_) => {
+                environment.process.kill();
+                return Ok(Invocation::TimedOut);
+            }
         };
+        environment.process.set_frozen(true);
         self.free.borrow_mut().push(environment);
         Ok(ended)
     }

@@ -32,10 +32,12 @@ pub(crate) enum Site {
     Redrive,
     /// The dead-letter tool runs. The subject is the redrive.
     Tool,
+    /// RabbitMQ as a whole. The subject counts the occasions.
+    Broker,
 }
 
 impl Site {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Send,
         Self::Secret,
         Self::Ingress,
@@ -49,6 +51,7 @@ impl Site {
         Self::Store,
         Self::Redrive,
         Self::Tool,
+        Self::Broker,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -66,13 +69,15 @@ impl Site {
             Self::Store => "store",
             Self::Redrive => "redrive",
             Self::Tool => "tool",
+            Self::Broker => "broker",
         }
     }
 
     /// Returns the faults that are possible here.
     pub(crate) fn kinds(self) -> &'static [Kind] {
         use Kind::{
-            CutAfter, CutBefore, Fails, FailsAfter, Killed, Late, LateEffect, NotMd5, Partly, RunsOut, Throttled,
+            Blocks, CutAfter, CutBefore, Fails, FailsAfter, Killed, Late, LateEffect, NotMd5, Partly, Restarts,
+            RunsOut, Throttled,
         };
         match self {
             Self::Send | Self::DeadLetter => {
@@ -86,6 +91,7 @@ impl Site {
             Self::Store | Self::Redrive => &[CutBefore, CutAfter, Fails, FailsAfter, Late, LateEffect, Throttled],
             Self::Consumer => &[Killed, Killed, FailsAfter, Throttled],
             Self::Early => &[RunsOut],
+            Self::Broker => &[Restarts, Blocks],
         }
     }
 }
@@ -105,16 +111,21 @@ pub(crate) enum Kind {
     Late,
     /// The effect and the answer come after seconds.
     LateEffect,
-    /// The answer has the MD5 of another body, which was stored in place of the message.
+    /// The answer has the MD5 of another body, which was stored in place of the message. Of RabbitMQ: the message is
+    /// returned, because its queue does not exist.
     NotMd5,
     /// Some entries of the batch fail.
     Partly,
-    /// The call is throttled.
+    /// The call is throttled. Of RabbitMQ: the message is refused, because its queue is full.
     Throttled,
     /// The process ends at one of its awaits.
     Killed,
     /// The visibility timeout ends at once or after seconds.
     RunsOut,
+    /// The broker ends all connections, loses what it has not confirmed, and is away for seconds.
+    Restarts,
+    /// The broker blocks publishers for seconds.
+    Blocks,
 }
 
 /// Names one fault of a seed: the place, the subject, and how often the place had the subject before.

@@ -41,7 +41,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         let Self { invocation, message, decision, .. } = *self;
         let scenario = &self.world.scenario;
-        let group = scenario.messages.get(message as usize).filter(|_| scenario.fifo).map(|message| message.group);
+        let group = scenario.group(message);
         let now = self.world.now();
         self.world.record(format_args!("handled {message} {decision:?}"));
         self.world.ledger().decided(now, invocation, message, group, decision);
@@ -68,7 +68,7 @@ async fn handle(world: Arc<World>, invocation: u64, handlers: Handlers, delivery
             ledger.claimed(lease.key(), number);
         }
         // The key of a text is the id that SQS gave it, and a move task gives it another.
-        let keeps_its_key = message.sender != Sender::Raw || world.scenario.has_tool;
+        let keeps_its_key = message.sender != Sender::Raw || world.scenario.has_tool || world.scenario.rabbitmq;
         let (has_store, is_alone) = (world.scenario.has_store, world.scenario.skew_max.is_zero());
         ledger.called(now, has_store && keeps_its_key, is_alone, number)
     };

@@ -58,6 +58,8 @@ struct Entry {
     done: u32,
     /// Whether the idempotency store has recorded that it was handled.
     is_recorded: bool,
+    /// How often the consumer has published a copy of it to a queue of RabbitMQ.
+    copied: u32,
     /// Copies in the dead-letter queue.
     dead: u32,
     /// How often one came there.
@@ -68,17 +70,23 @@ struct Entry {
 }
 
 /// One request.
+#[derive(Default)]
 struct Attempt {
     message: u32,
     is_stored: bool,
     is_refused: bool,
+    is_unknown: bool,
+    /// Whether a message was stored that is this one's or an earlier one's.
+    may_be_stored: bool,
 }
 
 /// One invocation of the consumer.
 #[derive(Default)]
 struct Invocation {
-    /// The messages with their ids and how often they were in the dead-letter queue before.
-    batch: Vec<(u32, String, u32)>,
+    /// The messages with their ids.
+    batch: Vec<(u32, String)>,
+    /// How often each was in the dead-letter queue before, and was copied.
+    before: Vec<(u32, u32)>,
     decisions: Vec<(u32, Decision)>,
     /// The outcomes in the log, by id.
     logged: Vec<(String, String)>,
@@ -149,7 +157,7 @@ impl Ledger {
     /// A request starts; returns its number.
     pub(crate) fn requested(&mut self, message: u32) -> u64 {
         self.entry(message).is_sent = true;
-        self.attempts.push(Attempt { message, is_stored: false, is_refused: false });
+        self.attempts.push(Attempt { message, ..Attempt::default() });
         self.attempts.len() as u64 - 1
     }
 
@@ -171,10 +179,10 @@ impl Ledger {
     /// A request is answered.
     pub(crate) fn answered(&mut self, now: Duration, attempt: u64, conclusion: &Conclusion) {
         let Some(attempt) = self.attempts.get_mut(usize::try_from(attempt).unwrap_or(usize::MAX)) else { return };
-        let (message, is_stored) = (attempt.message, attempt.is_stored);
+        let (message, is_stored, may_be_stored) = (attempt.message, attempt.is_stored, attempt.may_be_stored);
         match conclusion {
             Conclusion::Accepted { id } => {
-                if !is_stored {
+                if !is_stored && !may_be_stored {
                     self.violated(now, Property::AcceptedIsStored, &format!("message {message}"));
                 }
                 let first = self.entry(message).id.get_or_insert_with(|| id.clone()).clone();
@@ -188,7 +196,21 @@ impl Ledger {
                     self.violated(now, Property::NotStoredIsTrue, &format!("message {message} was stored"));
                 }
             }
-            Conclusion::Unknown => {}
+            Conclusion::Unknown => attempt.is_unknown = true,
+        }
+    }
+
+    /// The message of one of these requests was stored: of the first one whose client knows nothing yet, or else of the
+    /// last.
+    pub(crate) fn one_request_stored(&mut self, now: Duration, attempts: &[u64]) {
+        let is_open = |attempt: &&u64| {
+            self.attempts.get(index(**attempt)).is_some_and(|attempt| attempt.is_unknown && !attempt.is_stored)
+        };
+        let Some(last) = attempts.last() else { return };
+        let stored = *attempts.iter().find(is_open).unwrap_or(last);
+        self.request_stored(now, stored);
+        if let Some(last) = self.attempts.get_mut(index(*last)) {
+            last.may_be_stored = true;
         }
     }
 
@@ -240,12 +262,28 @@ impl Ledger {
         }
     }
 
+    /// The consumer has published a copy of a message to its queue, or to a retry queue.
+    pub(crate) fn copied(&mut self, message: u32) {
+        let entry = self.entry(message);
+        entry.copied += 1;
+        entry.queued += 1;
+    }
+
+    /// A delivery of RabbitMQ was acknowledged.
+    pub(crate) fn acknowledged(&mut self, now: Duration, message: u32) {
+        let entry = self.entry(message);
+        entry.queued = entry.queued.saturating_sub(1);
+        if entry.done == 0 && entry.dead == 0 && entry.queued == 0 {
+            self.violated(now, Property::NothingIsLost, &format!("message {message} was acknowledged"));
+        }
+    }
+
     pub(crate) fn expired(&mut self, now: Duration, message: u32) {
         self.violated(now, Property::NothingIsLost, &format!("message {message} expired"));
     }
 
-    /// SQS has moved a message to the dead-letter queue.
-    pub(crate) fn dead_lettered_by_sqs(&mut self, now: Duration, scenario: &Scenario, message: u32) {
+    /// The queue itself has moved a message to the dead-letter queue.
+    pub(crate) fn dead_lettered_by_the_queue(&mut self, now: Duration, scenario: &Scenario, message: u32) {
         let entry = self.entry(message);
         entry.dead += 1;
         entry.dead_lettered += 1;
@@ -266,6 +304,8 @@ impl Ledger {
         let (accepts_raw, always_accepts_raw) = scenario.accepts_raw();
         let (is_event, is_never_undecodable) = match sent.sender {
             Sender::Undecodable => (false, false),
+            // To RabbitMQ, a text is an event of a type of its own.
+            Sender::Raw if scenario.rabbitmq => (true, true),
             Sender::Raw => (accepts_raw, always_accepts_raw),
             Sender::Client | Sender::OtherType => (true, true),
         };
@@ -284,8 +324,10 @@ impl Ledger {
                 let is_last = |receives| is_last(scenario, receives, entry.failures, entry.is_touched);
                 scenario.has_table && entry.is_touched && receives.is_some_and(is_last)
             }
-            "no_handler" => sent.sender == Sender::OtherType,
+            "no_handler" => sent.sender == Sender::OtherType || sent.sender == Sender::Raw && !always_accepts_raw,
+            "retry_queue_missing" => entry.is_touched && entry.failures > 0,
             _ if sent.sender == Sender::OtherType && !scenario.changes(Change::HandlesOthers) => false,
+            _ if sent.sender == Sender::Raw && !accepts_raw => false,
             NEW_VERSION => scenario.changes(Change::Rejects) && entry.calls > 0,
             REJECTION => sent.behaviour == Behaviour::Rejects && entry.calls > 0,
             "receives_exhausted" | "handler_panicked" | "handler_cancelled" => {
@@ -340,7 +382,7 @@ impl Ledger {
     pub(crate) fn touch_invocation(&mut self, invocation: u64) {
         let Some(invocation) = self.invocations.get_mut(index(invocation)) else { return };
         invocation.is_touched = true;
-        let batch: Vec<u32> = invocation.batch.iter().map(|(message, ..)| *message).collect();
+        let batch: Vec<u32> = invocation.batch.iter().map(|(message, _)| *message).collect();
         for message in batch {
             self.touch(message);
         }
@@ -353,8 +395,9 @@ impl Ledger {
 
     /// The consumer is invoked with these messages and their ids; returns the number of the invocation.
     pub(crate) fn invoked(&mut self, batch: Vec<(u32, String)>) -> u64 {
-        let batch = batch.into_iter().map(|(message, id)| (message, id, self.entry(message).dead_lettered)).collect();
-        self.invocations.push(Invocation { batch, ..Invocation::default() });
+        let counts = |entry: &mut Entry| (entry.dead_lettered, entry.copied);
+        let before = batch.iter().map(|(message, _)| counts(self.entry(*message))).collect();
+        self.invocations.push(Invocation { batch, before, ..Invocation::default() });
         self.invocations.len() as u64 - 1
     }
 
@@ -433,7 +476,7 @@ impl Ledger {
     pub(crate) fn ended(&mut self, now: Duration, scenario: &Scenario, number: u64, ended: &Ended) {
         let Some(invocation) = self.invocations.get_mut(index(number)) else { return };
         // What it was for is known now; its memory is freed.
-        let Invocation { batch, decisions, logged, is_touched } = std::mem::take(invocation);
+        let Invocation { batch, before, decisions, logged, is_touched } = std::mem::take(invocation);
         let answer = match ended {
             Ended::Response(answer) => answer,
             Ended::TimedOut => {
@@ -448,22 +491,30 @@ impl Ledger {
         let mut returned: Vec<&str> = failures.iter().map(|failure| failure.id.as_str()).collect();
         returned.sort_unstable();
         // A message may be in its batch twice, if its visibility timeout ended meanwhile.
-        let count = |id: &str| batch.iter().filter(|(_, other, _)| other == id).count();
+        let count = |id: &str| batch.iter().filter(|(_, other)| other == id).count();
         let is_wrong = |ids: &[&str]| ids.first().is_some_and(|id| ids.len() > count(id));
         if let Some(ids) = returned.chunk_by(|a, b| a == b).find(|ids| is_wrong(ids)) {
             let details = format!("invocation {number} returned {ids:?}");
             self.violated(now, Property::EachDeliveryIsSettledOnce, &details);
         }
-        for (message, id, dead_before) in &batch {
-            let is_returned = returned.binary_search(&id.as_str()).is_ok();
+        let mut copied = 0;
+        for ((message, id), (dead_before, copied_before)) in batch.iter().zip(before) {
+            let is_copied = self.entry(*message).copied > copied_before;
+            copied += usize::from(is_copied);
+            // The consumer returns a message of RabbitMQ as a copy.
+            let is_returned = is_copied || returned.binary_search(&id.as_str()).is_ok();
             let is_done = decisions.contains(&(*message, Decision::Done));
-            let copies = batch.iter().filter(|(other, ..)| other == message).count();
+            let copies = batch.iter().filter(|(other, _)| other == message).count();
             let waits = decisions.iter().find_map(|(other, decision)| match decision {
                 Decision::Waits(delay) if other == message => Some(*delay),
                 _ => None,
             });
             let entry = self.entry(*message);
-            let is_settled = is_done || entry.dead_lettered > *dead_before || (scenario.has_store && entry.done > 0);
+            let was_dead_lettered = entry.dead_lettered > dead_before;
+            copied += usize::from(was_dead_lettered && is_touched && !is_copied);
+            // An ordered queue of RabbitMQ gives a batch back with messages that it has settled.
+            let was_settled = scenario.rabbitmq && scenario.fifo && (entry.done > 0 || entry.dead_lettered > 0);
+            let is_settled = is_done || was_dead_lettered || was_settled || (scenario.has_store && entry.done > 0);
             let is_healthy =
                 scenario.messages.get(*message as usize).is_some_and(|m| m.is_healthy(scenario.accepts_raw().1));
             // A table says so itself: a call that fails leaves no record. Nor does a handler that has lost its lease.
@@ -494,7 +545,14 @@ impl Ledger {
         let mut logged_returns: Vec<&str> =
             logged.iter().filter(|(_, outcome)| is_return(outcome)).map(|(id, _)| id.as_str()).collect();
         logged_returns.sort_unstable();
-        if logged.len() != batch.len() || logged_returns != returned {
+        // A message of an ordered queue of RabbitMQ is retried within the invocation, which does not return it.
+        let in_place = if scenario.rabbitmq && scenario.fifo { logged_returns.len() } else { 0 };
+        // Of the others, those that are returned are copied, or dead-lettered because a retry queue is missing.
+        let adds_up = match scenario.rabbitmq {
+            true => logged_returns.len() - in_place <= copied,
+            false => logged_returns == returned,
+        };
+        if logged.len() - in_place != batch.len() || !adds_up {
             let details =
                 format!("invocation {number}: {} messages, {returned:?} returned, logged {logged:?}", batch.len());
             self.violated(now, Property::LogsAddUp, &details);
@@ -543,6 +601,9 @@ impl Ledger {
 /// count, unless the queue itself would soon give up: `source/sqs/fifo.rs` of the consumer has the rules.
 fn is_last(scenario: &Scenario, receives: u32, failures: u32, is_touched: bool) -> bool {
     let max = scenario.receive_count_max;
+    if scenario.rabbitmq {
+        return receives == max || receives > max && is_touched;
+    }
     if !scenario.fifo {
         return receives >= max;
     }

@@ -1,10 +1,10 @@
-//! Simulates the whole path under faults: clients, ingress, SQS, event source mapping, consumer and handlers, in one
-//! process on one thread and virtual time. One seed decides everything.
+//! Simulates the whole path under faults: clients, ingress, SQS or RabbitMQ, event source mapping, consumer and
+//! handlers, in one process in turn and on virtual time. One seed decides everything.
 //!
 //! The ingress and consumer are the libraries that functions are made of, unmodified: requests are events of API
 //! Gateway, the ingress speaks HTTP to SQS on streams in memory, the mapping is the one of `cargo local`, and the
-//! consumer calls SQS through the SDK. Only the network, the processes and the time are simulated. docs/proof.md says
-//! what is checked.
+//! consumer calls SQS through the SDK. To RabbitMQ all three speak AMQP, on streams in memory. Only the network, the
+//! processes and the time are simulated. docs/proof.md says what is checked.
 //!
 //! The simulation needs Linux, where it replaces the clocks of the process: `clock.rs`.
 
@@ -25,6 +25,7 @@ mod log;
 mod message;
 mod polled_sqs;
 mod property;
+mod rabbitmq;
 mod redrive;
 mod scenario;
 mod sdk;

@@ -46,7 +46,9 @@ impl Property {
     /// Returns the property as a sentence.
     pub(crate) fn words(self) -> &'static str {
         match self {
-            Self::AcceptedIsStored => "SQS has stored the message of a request before the request is answered 202.",
+            Self::AcceptedIsStored => {
+                "The queue has stored the message of a request before the request is answered 202."
+            }
             Self::NotStoredIsTrue => {
                 "A request whose answer has neither 202 nor an id did not store its message, then or later."
             }
@@ -61,17 +63,17 @@ impl Property {
             Self::NothingIsInvented => "Only messages that were sent and not refused are on the queue.",
             Self::PayloadsAreIntact => "A handler receives the payload byte for byte.",
             Self::DeadLettersHaveTheirReason => {
-                "A dead letter was rejected by its handler, failed the last of its receives, has no handler or is not \
-                 an event, and its reason says which. While the idempotency store is away, a receive fails. SQS \
-                 itself dead-letters only what lost a receive to a fault."
+                "A dead letter was rejected by its handler, failed the last of its receives, has no handler or is not an \
+                 event, and its reason says which. While the idempotency store is away, a receive fails. The queue itself \
+                 dead-letters only what lost a receive to a fault."
             }
             Self::HealthyMessagesAreHandled => {
                 "A message whose handler succeeds is handled within a bound of receives that were not lost to a fault: \
                  3 on a standard queue, the batch size times the receives of a failing message plus 10 on a FIFO queue."
             }
             Self::GroupsAreInOrder => {
-                "On a FIFO queue, no message is handled before each earlier one of its group was handled or is in the \
-                 dead-letter queue."
+                "On a FIFO or ordered queue, no message is handled before each earlier one of its group was handled or is \
+                 in the dead-letter queue."
             }
             Self::EachDeliveryIsSettledOnce => {
                 "The answer of an invocation returns each message that was not handled or dead-lettered, and no other, \

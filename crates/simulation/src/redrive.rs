@@ -1,5 +1,5 @@
 //! The redrive of dead letters while everything goes on: by the dead-letter tool, which is killed and started again, or
-//! by a message move task of SQS, which is cancelled.
+//! by a message move task of SQS, which is cancelled; on RabbitMQ by a shovel.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,9 @@ const START_AGAIN_MAX: Duration = Duration::from_secs(120);
 /// Moves the messages in the dead-letter queue back. `number` is that of the redrive in its scenario.
 pub(crate) async fn run(world: Arc<World>, sdk_config: SdkConfig, number: u64) {
     world.record(format_args!("redrive {number}"));
+    if world.scenario.rabbitmq {
+        return world.rabbitmq.redrive(&world);
+    }
     if !world.scenario.has_tool {
         return move_task(&world).await;
     }

@@ -8,7 +8,7 @@ use fastrand::Rng;
 use crate::deploy::{Change, Deploy, Handlers};
 use crate::dice::Dice;
 use crate::fault::Site;
-use crate::message::Message;
+use crate::message::{Message, Sender};
 
 /// Until when clients send.
 const WORKLOAD: Duration = Duration::from_secs(120);
@@ -31,7 +31,11 @@ const FAULTS_PERCENT_MAX: u32 = 20;
 
 /// Everything of a simulation that is decided before it runs.
 pub(crate) struct Scenario {
-    /// Whether the queue is FIFO.
+    /// Whether the broker is RabbitMQ.
+    pub(crate) rabbitmq: bool,
+    /// Whether RabbitMQ counts `basic.nack` as a delivery: versions before 4.3.
+    pub(crate) nack_counts: bool,
+    /// Whether the queue is FIFO; of RabbitMQ, whether it is ordered.
     pub(crate) fifo: bool,
     pub(crate) batch_size: usize,
     pub(crate) batching_window: Duration,
@@ -83,9 +87,15 @@ impl Scenario {
         let consumer_timeout = Duration::from_secs(rng.u64(12..=60));
         // Of what came later, so that each seed keeps the rest of its scenario.
         let mut later = dice.about("scenario", 1);
+        let mut of_rabbitmq = dice.about("rabbitmq", 0);
+        let rabbitmq = of_rabbitmq.u32(0..3) == 0;
         let mut rates = [0; Site::ALL.len()];
         for site in Site::ALL {
-            let rng = if site < Site::Store { &mut rng } else { &mut later };
+            let rng = match site {
+                Site::Broker => &mut of_rabbitmq,
+                Site::Store | Site::Redrive | Site::Tool => &mut later,
+                _ => &mut rng,
+            };
             rates[site as usize] = if is_calm { 0 } else { rate_of(rng) };
         }
         // An environment without secrets refuses every request, so the workload would not arrive.
@@ -96,8 +106,10 @@ impl Scenario {
         let at = |rng: &mut Rng| (WORKLOAD + FAULTS_AFTER).mul_f64(rng.f64());
         let window_s = if fifo || rng.bool() { 0 } else { rng.u64(1..=5) };
         let has_store = rng.bool();
-        let receive_count_max = if fifo { for_fifo } else { rng.u32(1..=6) };
+        let receive_count_max = if fifo && !rabbitmq { for_fifo } else { rng.u32(1..=6) };
         Self {
+            rabbitmq,
+            nack_counts: of_rabbitmq.bool(),
             fifo,
             batch_size,
             batching_window: Duration::from_secs(window_s),
@@ -138,6 +150,14 @@ impl Scenario {
             Some(deploy) if deploy.when.contains(&now) => first.changed(deploy.change),
             _ => first,
         }
+    }
+
+    /// Returns the group within which a message is handled in order.
+    pub(crate) fn group(&self, message: u32) -> Option<u32> {
+        let message = self.messages.get(message as usize).filter(|_| self.fifo)?;
+        // On RabbitMQ the event has the group, and messages without one are a group together.
+        let has_group = !self.rabbitmq || message.sender == Sender::Client;
+        Some(if has_group { message.group } else { u32::MAX })
     }
 
     /// Returns whether a version handles messages that are not events, and whether each does.

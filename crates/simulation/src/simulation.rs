@@ -8,7 +8,7 @@ use serde_json::json;
 use sluicegate_batch::{AnyStore, MemoryStore};
 use sluicegate_contract::Contract;
 use sluicegate_envelope::Envelope;
-use sluicegate_lambda_emulator::{SqsMapping, SqsMappingSpec};
+use sluicegate_lambda_emulator::{RabbitmqMapping, SqsMapping, SqsMappingSpec};
 use sluicegate_queue::dead_letter::{CODE, REASON, REDRIVES};
 use sluicegate_queue::sqs::sdk_config;
 use sqs_emulator::{Clock, QueueEvent, Sqs, SqsConfig};
@@ -18,13 +18,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::BoxError;
 use crate::client::{self, IngressFunction};
-use crate::clock::{START_UNIX_S, VirtualClock};
+use crate::clock::{self, START_UNIX_S, VirtualClock};
 use crate::consumer::ConsumerFunction;
 use crate::dice::Dice;
 use crate::fault::FaultId;
 use crate::log::Outcomes;
 use crate::message::{Message, Sender, number_in};
 use crate::polled_sqs::PolledSqs;
+use crate::rabbitmq::{self, Links, Rabbitmq};
 use crate::redrive;
 use crate::scenario::Scenario;
 use crate::trace::Trace;
@@ -110,19 +111,30 @@ impl Run {
 /// # Errors
 /// The simulation itself failed, which says nothing about the product.
 pub fn run(settings: &Settings) -> Result<Run, BoxError> {
-    // Of the jitter, the tokens and the ids of the product.
-    fastrand::seed(settings.seed);
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    LocalSet::new().block_on(&runtime, async {
-        let _clock = VirtualClock::start();
-        simulate(settings).await
-    })
+    // On a thread of its own, because the order of a hash table depends on how many were made before it on its thread.
+    let settings = settings.clone();
+    let simulated = std::thread::spawn(move || {
+        clock::repeat_random_bytes();
+        // Of the jitter, the tokens and the ids of the product.
+        fastrand::seed(settings.seed);
+        let links = Links::default();
+        let idle = links.clone();
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.enable_time().start_paused(true).on_thread_park(move || idle.run()).build()?;
+        LocalSet::new().block_on(&runtime, async {
+            let _clock = VirtualClock::start();
+            let run = simulate(&settings, &links).await;
+            links.release();
+            run
+        })
+    });
+    simulated.join().unwrap_or_else(|_| Err("the thread of the simulation panicked".into()))
 }
 
-async fn simulate(settings: &Settings) -> Result<Run, BoxError> {
+async fn simulate(settings: &Settings, links: &Links) -> Result<Run, BoxError> {
     let dice = Dice::new(settings.seed);
     let scenario = Scenario::new(&dice, settings.messages);
-    let queues = create_queues(&scenario).await?;
+    let queues = create_queues(&scenario, links).await?;
     let trace = Trace::new(settings.is_printed);
     let world = Arc::new(World::new(scenario, dice, settings.only.clone(), trace, queues));
     let scenario = &world.scenario;
@@ -132,8 +144,7 @@ async fn simulate(settings: &Settings) -> Result<Run, BoxError> {
     let store = AnyStore::Memory(MemoryStore::default());
     let sdk_config = sdk_config(client::variable)?;
     let consumer = ConsumerFunction::start(&world, sdk_config.clone(), store);
-    let mapping =
-        SqsMapping::start(mapping_spec(&world), PolledSqs::new(Arc::clone(&world)), consumer, Arc::new(|_| {}))?;
+    let mapping = Mapping::start(&world, consumer)?;
 
     let ingress = Arc::new(IngressFunction::new(Arc::clone(&world), contracts()?));
     let started = Instant::now();
@@ -195,7 +206,7 @@ async fn simulate(settings: &Settings) -> Result<Run, BoxError> {
 }
 
 /// Creates the queue and its dead-letter queue.
-async fn create_queues(scenario: &Scenario) -> Result<Queues, BoxError> {
+async fn create_queues(scenario: &Scenario, links: &Links) -> Result<Queues, BoxError> {
     let sqs = Sqs::new(Clock::starting_at(START_UNIX_S * 1_000), SqsConfig::default());
     sqs.set_base_url("http://sqs.simulated");
     let (name, dead_letters) = if scenario.fifo { ("work.fifo", "dead.fifo") } else { ("work", "dead") };
@@ -212,7 +223,34 @@ async fn create_queues(scenario: &Scenario) -> Result<Queues, BoxError> {
     attributes["VisibilityTimeout"] = scenario.visibility.as_secs().to_string().into();
     let created = sqs.call("CreateQueue", json!({ "QueueName": name, "Attributes": attributes })).await?;
     let url = created["QueueUrl"].as_str().unwrap_or_default().to_owned();
-    Ok(Queues { sqs, url, arn: format!("{QUEUE_ARN}{name}") })
+    let rabbitmq = Rabbitmq::new(links.clone(), scenario.fifo, scenario.nack_counts)?;
+    Ok(Queues { sqs, url, arn: format!("{QUEUE_ARN}{name}"), rabbitmq })
+}
+
+/// The event source mapping of the queue.
+enum Mapping {
+    Sqs(SqsMapping),
+    Rabbitmq(RabbitmqMapping),
+}
+
+impl Mapping {
+    fn start(world: &Arc<World>, consumer: ConsumerFunction) -> Result<Self, BoxError> {
+        if world.scenario.rabbitmq {
+            tokio::spawn(Rabbitmq::expire(Arc::clone(world)));
+            tokio::spawn(Rabbitmq::fail(Arc::clone(world)));
+            let spec = rabbitmq::mapping_spec(world)?;
+            return Ok(Self::Rabbitmq(RabbitmqMapping::start(spec, consumer, Arc::new(|_| {}))?));
+        }
+        let sqs = PolledSqs::new(Arc::clone(world));
+        Ok(Self::Sqs(SqsMapping::start(mapping_spec(world), sqs, consumer, Arc::new(|_| {}))?))
+    }
+
+    async fn stop(self) {
+        match self {
+            Self::Sqs(mapping) => mapping.stop().await,
+            Self::Rabbitmq(mapping) => mapping.stop().await,
+        }
+    }
 }
 
 fn mapping_spec(world: &World) -> SqsMappingSpec {
@@ -266,9 +304,8 @@ fn step(world: &World, event: &QueueEvent) {
         }
         QueueEvent::Sent { queue, body, .. } if is_work(queue) => {
             let number = number_in(body);
-            let message = number.and_then(|number| world.scenario.messages.get(number as usize));
             world.record(format_args!("stored {number:?}"));
-            let group = message.filter(|_| world.scenario.fifo).map(|message| message.group);
+            let group = number.and_then(|number| world.scenario.group(number));
             world.ledger().queued(now, number, group, body);
         }
         QueueEvent::Sent { body, attributes, .. } => {
@@ -295,7 +332,7 @@ fn step(world: &World, event: &QueueEvent) {
         QueueEvent::DeadLettered { body, .. } => {
             let Some(number) = number_in(body) else { return };
             world.record(format_args!("dead {number} by SQS"));
-            world.ledger().dead_lettered_by_sqs(now, &world.scenario, number);
+            world.ledger().dead_lettered_by_the_queue(now, &world.scenario, number);
         }
         QueueEvent::Moved { body, .. } => {
             let Some(number) = number_in(body) else { return };
@@ -322,18 +359,26 @@ async fn send_by_another(world: &World, message: &Message) -> Result<(), BoxErro
             event.build()?.encode()
         }
     };
+    world.ledger().sent_by_another(message.number);
+    if world.scenario.rabbitmq {
+        let content_type = if message.sender == Sender::Raw { "text/plain" } else { "application/cloudevents+json" };
+        world.rabbitmq.send_by_another(world, &format!("other-{}", message.number), content_type, body);
+        return Ok(());
+    }
     let mut input = json!({ "QueueUrl": world.queue_url, "MessageBody": body });
     if world.scenario.fifo {
         input["MessageGroupId"] = format!("g{}", message.group).into();
         input["MessageDeduplicationId"] = message.number.to_string().into();
     }
-    world.ledger().sent_by_another(message.number);
     world.sqs.call("SendMessage", input).await?;
     Ok(())
 }
 
 /// Returns how many messages are on the queue, in flight or not.
 async fn count_left(world: &World) -> Result<u64, BoxError> {
+    if world.scenario.rabbitmq {
+        return Ok(world.rabbitmq.left());
+    }
     let names = ["", "NotVisible", "Delayed"].map(|state| format!("ApproximateNumberOfMessages{state}"));
     let input = json!({ "QueueUrl": world.queue_url, "AttributeNames": names });
     let answer = world.sqs.call("GetQueueAttributes", input).await?;

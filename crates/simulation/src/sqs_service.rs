@@ -122,7 +122,7 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
             }
             Some(Reply { status: 200, error: None, body: reply })
         }
-        Kind::Killed | Kind::RunsOut => None,
+        Kind::Killed | Kind::RunsOut | Kind::Restarts | Kind::Blocks => None,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::dice::Dice;
 use crate::dynamodb::Table;
 use crate::fault::{FaultId, Kind, Site};
 use crate::ledger::Ledger;
+use crate::rabbitmq::Rabbitmq;
 use crate::scenario::Scenario;
 use crate::simulation::chain;
 use crate::trace::Trace;
@@ -38,6 +39,8 @@ pub(crate) struct World {
     pub(crate) sqs: Sqs,
     pub(crate) queue_url: String,
     pub(crate) queue_arn: String,
+    /// The broker of a scenario with RabbitMQ.
+    pub(crate) rabbitmq: Rabbitmq,
     only: Only,
     started: Instant,
     /// The idempotency store of the consumer.
@@ -59,13 +62,14 @@ pub(crate) struct Injected {
 impl World {
     pub(crate) fn new(scenario: Scenario, dice: Dice, only: Only, trace: Trace, queues: Queues) -> Self {
         let ledger = Ledger::new(scenario.messages.len());
-        let Queues { sqs, url, arn } = queues;
+        let Queues { sqs, url, arn, rabbitmq } = queues;
         Self {
             scenario,
             dice,
             sqs,
             queue_url: url,
             queue_arn: arn,
+            rabbitmq,
             only,
             started: Instant::now(),
             table: Mutex::default(),
@@ -149,9 +153,10 @@ impl World {
     }
 }
 
-/// The service with the queue.
+/// The services with the queue.
 pub(crate) struct Queues {
     pub(crate) sqs: Sqs,
     pub(crate) url: String,
     pub(crate) arn: String,
+    pub(crate) rabbitmq: Rabbitmq,
 }

@@ -3,6 +3,9 @@
 //! [`BrokerEndpoint::url`] includes the credentials, for functions; `Display` leaves them out, for logs.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties};
@@ -16,6 +19,9 @@ const HEARTBEAT_S: u16 = 10;
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// All characters except those that never need encoding in a URL.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+type Connecting = Pin<Box<dyn Future<Output = lapin::Result<Connection>> + Send>>;
+type Connect = dyn Fn(AMQPUri, ConnectionProperties) -> Connecting + Send + Sync;
 
 /// A failed attempt to connect.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +40,7 @@ pub struct BrokerEndpoint {
     address: Address,
     uri: AMQPUri,
     management: Option<Management>,
+    connect: Option<Arc<Connect>>,
 }
 
 impl BrokerEndpoint {
@@ -44,7 +51,17 @@ impl BrokerEndpoint {
     /// may hold a password.
     pub fn parse(url: &str) -> Result<Self, AddressError> {
         let address = Address::parse(url)?;
-        Ok(Self { uri: address.uri()?, management: address.management()?, address })
+        Ok(Self { uri: address.uri()?, management: address.management()?, address, connect: None })
+    }
+
+    /// Connects through `connect` instead of a socket, as to a broker in the same process.
+    #[must_use]
+    pub fn with_connect(
+        mut self,
+        connect: impl Fn(AMQPUri, ConnectionProperties) -> Connecting + Send + Sync + 'static,
+    ) -> Self {
+        self.connect = Some(Arc::new(connect));
+        self
     }
 
     /// Returns the percent-encoded URL with its credentials.
@@ -79,7 +96,11 @@ impl BrokerEndpoint {
         let mut uri = self.uri.clone();
         uri.query.heartbeat = Some(HEARTBEAT_S);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        match timeout(CONNECT_TIME_MAX, Connection::connect_uri(uri, properties)).await {
+        let connecting = match &self.connect {
+            Some(connect) => connect(uri, properties),
+            None => Box::pin(Connection::connect_uri(uri, properties)),
+        };
+        match timeout(CONNECT_TIME_MAX, connecting).await {
             Ok(connection) => connection.map_err(ConnectError::Lapin),
             Err(_) => Err(ConnectError::Timeout),
         }

@@ -176,8 +176,7 @@ impl Broker {
         let tls = self.tls().map_err(|error| SendError::NotSent { reason: format!("TLS: {error}") })?;
         let mut credentials = self.credentials(None).await?;
         loop {
-            let address = &self.0.config.address;
-            match Connection::connect(address, credentials.clone(), tls.clone(), name, timeout).await {
+            match Connection::connect(&self.0.config, credentials.clone(), tls.clone(), name, timeout).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) if is_rotated(&self.0.config.login, &error) => {
                     let now = self.credentials(Some(&credentials)).await?;

@@ -17,6 +17,8 @@ pub struct BrokerConfig {
     pub(crate) address: BrokerUrl,
     pub(crate) login: Login,
     pub(crate) retry_delays: RetryDelays,
+    #[cfg(feature = "in-process")]
+    pub(crate) dialer: Option<super::Dialer>,
 }
 
 impl fmt::Debug for BrokerConfig {
@@ -75,7 +77,13 @@ impl BrokerConfig {
             (None, None) => return Err(BrokerConfigError::NoCredentials),
             (None, Some(arn)) => Login::Secret { arn, environment: Box::new(AwsEnvironment::read(&lookup)?) },
         };
-        Ok(Some(Self { address, login, retry_delays }))
+        Ok(Some(Self {
+            address,
+            login,
+            retry_delays,
+            #[cfg(feature = "in-process")]
+            dialer: None,
+        }))
     }
 
     /// Returns the configuration for the broker at this address, with the credentials in it and the default retry
@@ -91,7 +99,17 @@ impl BrokerConfig {
             address: BrokerUrl { tls, host, port, vhost, heartbeat_s, credentials: None },
             login: Login::Fixed(Credentials { username: user.username, password: user.password }),
             retry_delays: RetryDelays::default(),
+            #[cfg(feature = "in-process")]
+            dialer: None,
         }
+    }
+
+    /// Opens connections through `dialer`, instead of a socket.
+    #[cfg(feature = "in-process")]
+    #[must_use]
+    pub fn with_dialer(mut self, dialer: super::Dialer) -> Self {
+        self.dialer = Some(dialer);
+        self
     }
 
     /// Shares the TLS configuration of `shared` for Secrets Manager, which avoids reading every root certificate a

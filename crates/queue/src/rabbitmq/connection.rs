@@ -4,6 +4,7 @@
 //! has not counted them. Callers check [`Connection::is_suspect`] before use. [`Connection::kill`] closes the socket,
 //! which also ends lapin's thread and drops its unsent data.
 
+use std::future::Future;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::dispatcher::{self, Dispatch};
 
+use super::config::BrokerConfig;
 use crate::broker_url::{BrokerUrl, Credentials};
 use crate::moment::Moment;
 
@@ -56,7 +58,7 @@ pub(crate) fn tls() -> io::Result<RustlsConnector> {
 impl Connection {
     /// Connects and logs in, within `limit`.
     pub(crate) async fn connect(
-        address: &BrokerUrl,
+        config: &BrokerConfig,
         credentials: Credentials,
         tls: Option<RustlsConnector>,
         name: &str,
@@ -64,9 +66,15 @@ impl Connection {
     ) -> Result<Self, lapin::Error> {
         let socket = Arc::new(SocketHandle::default());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let uri = uri(&config.address, credentials);
+        #[cfg(feature = "in-process")]
+        if let Some(dialer) = &config.dialer {
+            let connecting = dialer.dial(uri, properties, &socket);
+            return Self::log_in(&config.address, socket, connecting, limit).await;
+        }
         let held = Arc::clone(&socket);
         let connecting = lapin::Connection::connector(
-            uri(address, credentials),
+            uri,
             lapin::runtime::default_runtime()?,
             async move |uri: AMQPUri, reactor| {
                 silence();
@@ -75,7 +83,9 @@ impl Connection {
                     let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
                     let stream = AsyncTcpStream::connect(&reactor, addresses).await?;
                     if let AsyncTcpStream::Plain(plain) = &stream {
-                        held.hold(TcpStream::from(plain.get_ref().as_fd().try_clone_to_owned()?));
+                        let socket = TcpStream::from(plain.get_ref().as_fd().try_clone_to_owned()?);
+                        // Fails only if the connection has ended already.
+                        held.hold(move || drop(socket.shutdown(Shutdown::Both)));
                     }
                     match &tls {
                         Some(tls) => stream.into_rustls(tls, host).await,
@@ -87,6 +97,16 @@ impl Connection {
             },
             properties,
         );
+        Self::log_in(&config.address, socket, connecting, limit).await
+    }
+
+    /// Waits until the broker has answered the login, within `limit`.
+    async fn log_in(
+        address: &BrokerUrl,
+        socket: Arc<SocketHandle>,
+        connecting: impl Future<Output = Result<lapin::Connection, lapin::Error>>,
+        limit: Duration,
+    ) -> Result<Self, lapin::Error> {
         // Closes the socket of a handshake that timed out.
         let mut guard = ShutdownGuard(Some(Arc::clone(&socket)));
         let connection = match timeout(limit, connecting).await {
@@ -170,20 +190,18 @@ impl Connection {
     }
 }
 
-/// A second handle on the connection's socket.
+/// A second handle on the connection's socket: what shuts it down in both directions.
 #[derive(Default)]
-struct SocketHandle(Mutex<Option<TcpStream>>);
+pub(super) struct SocketHandle(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
 impl SocketHandle {
-    fn hold(&self, socket: TcpStream) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+    pub(super) fn hold(&self, shut_down: impl FnOnce() + Send + 'static) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(shut_down));
     }
 
-    /// Shuts the socket down in both directions.
     fn shut_down(&self) {
-        if let Some(socket) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // Fails only if the connection has ended already.
-            let _ = socket.shutdown(Shutdown::Both);
+        if let Some(shut_down) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            shut_down();
         }
     }
 }

@@ -103,7 +103,10 @@ async fn drive(connection: Arc<Connection>, channel: Channel, mut requests: mpsc
         let waiting = !pending.is_empty() && *state.borrow() == ConnectionState::Open;
         let idle_since = (Instant::now() + IDLE_MAX).checked_sub(connection.idle_for());
         let probe_at = idle_since.unwrap_or(last_probe).max(last_probe + IDLE_MAX);
+        // Biased, so that a simulation repeats. No branch starves: each of the others waits for an answer or for new
+        // requests.
         tokio::select! {
+            biased;
             request = requests.recv(), if !closed => match request {
                 Some(request) => {
                     if pending.is_empty() {
@@ -136,6 +139,7 @@ async fn drive(connection: Arc<Connection>, channel: Channel, mut requests: mpsc
                 let answer = probe(&channel, within);
                 // A confirm proves that the broker is alive, as an answer to the probe does.
                 let alive = tokio::select! {
+                    biased;
                     alive = answer => alive,
                     () = pending.concluded() => true,
                 };

@@ -8,6 +8,7 @@ const NOW: Duration = Duration::from_secs(1);
 
 fn scenario() -> Scenario {
     let mut scenario = Scenario::new(&Dice::new(1), 4);
+    scenario.rabbitmq = false;
     scenario.fifo = false;
     scenario.has_store = false;
     scenario.has_table = false;
@@ -183,12 +184,14 @@ fn dead_letters_are_checked() {
             ledger.dead_lettered(NOW, scenario, 1, EXHAUSTED, "receives exhausted after 9: simulated failure");
         });
     }
-    check(&[Property::DeadLettersHaveTheirReason], |ledger, scenario| ledger.dead_lettered_by_sqs(NOW, scenario, 1));
+    check(&[Property::DeadLettersHaveTheirReason], |ledger, scenario| {
+        ledger.dead_lettered_by_the_queue(NOW, scenario, 1)
+    });
     check(&[], |ledger, scenario| {
         store(ledger, &[1]);
         scenario.make_faulty();
         ledger.touch(1);
-        ledger.dead_lettered_by_sqs(NOW, scenario, 1);
+        ledger.dead_lettered_by_the_queue(NOW, scenario, 1);
     });
     let waited = "receives exhausted after 3: another delivery of it is being handled";
     for (has_store, receive_count_max, expected) in [
@@ -323,5 +326,34 @@ fn order_delays_and_effects_are_checked() {
     check(&[Property::StoredEffectsHappenOnce], |ledger, _| {
         ledger.called(NOW, true, true, 0);
         ledger.called(NOW, true, true, 0);
+    });
+}
+
+#[test]
+fn an_acknowledged_delivery_was_handled_or_has_a_copy() {
+    let acknowledged = |copies: u32| {
+        move |ledger: &mut Ledger, _: &mut Scenario| {
+            ledger.sent_by_another(0);
+            ledger.queued(NOW, Some(0), None, "");
+            (0..copies).for_each(|_| ledger.copied(0));
+            ledger.acknowledged(NOW, 0);
+        }
+    };
+    check(&[Property::NothingIsLost], acknowledged(0));
+    check(&[], acknowledged(1));
+}
+
+#[test]
+fn a_stored_message_is_that_of_the_first_request_that_may_have_sent_it() {
+    check(&[], |ledger, _| {
+        let attempts = [ledger.requested(0), ledger.requested(0)];
+        ledger.answered(NOW, attempts[0], &Conclusion::Unknown);
+        ledger.answered(NOW, attempts[1], &Conclusion::NotStored);
+        ledger.one_request_stored(NOW, &attempts);
+    });
+    check(&[Property::NotStoredIsTrue], |ledger, _| {
+        let attempt = ledger.requested(0);
+        ledger.answered(NOW, attempt, &Conclusion::NotStored);
+        ledger.one_request_stored(NOW, &[attempt]);
     });
 }
