@@ -187,7 +187,11 @@ impl<S: Source> RunningBatch<'_, S> {
             },
         };
         let tries = match outcome {
-            Outcome::Retry | Outcome::Failed(_) | Outcome::RetryAfter(_) => self.failed(index, message, head).await,
+            Outcome::Retry | Outcome::Failed(_) | Outcome::RetryAfter(_) if handler.is_some() => {
+                self.failed(index, message, head).await
+            }
+            // What the message needs was not at hand, which says nothing about the message.
+            Outcome::Failed(_) => Tries { count: message.receive_count, last: self.is_last_receive(index).await },
             _ => Tries { count: message.receive_count, last: false },
         };
         let envelope = decoded.as_deref().ok().map(Delivery::envelope);
@@ -223,12 +227,18 @@ impl<S: Source> RunningBatch<'_, S> {
     /// instead, because its source would do that without a reason.
     async fn wait(&self, index: usize, message: &ReceivedMessage<'_>, left: Duration) -> (Disposition, Reason) {
         const REASON: &str = "another delivery of it is being handled";
-        let asking = Box::pin(self.source.is_last_receive(index));
-        if !timeout_at(self.run.deadlines.dead_letter_until, asking).await.unwrap_or(false) {
+        if !self.is_last_receive(index).await {
             return (Disposition::Returned(Some(left)), REASON.into());
         }
         let detail = format!("receives exhausted after {}: {REASON}", message.receive_count);
         self.reject(index, Rejection::new(codes::IN_PROGRESS, detail), Disposition::Rejected, left).await
+    }
+
+    /// Returns whether the source dead-letters the message by itself if it is returned now; false if it does not answer
+    /// in time.
+    async fn is_last_receive(&self, index: usize) -> bool {
+        let asking = Box::pin(self.source.is_last_receive(index));
+        timeout_at(self.run.deadlines.dead_letter_until, asking).await.unwrap_or(false)
     }
 
     /// Dead-letters a message; it is retried after `delay` if the dead-letter queue does not take it.
@@ -314,7 +324,7 @@ impl<S: Source> RunningBatch<'_, S> {
         (outcome, interruption, Some(started.elapsed()))
     }
 
-    /// Counts a failure. If the source does not answer in time, the message is retried.
+    /// Counts a failure of the handler. If the source does not answer in time, the message is retried.
     async fn failed(&self, index: usize, message: &ReceivedMessage<'_>, head: bool) -> Tries {
         let counting = Box::pin(self.source.failed(index, head));
         let tries = timeout_at(self.run.deadlines.dead_letter_until, counting).await;

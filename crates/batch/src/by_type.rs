@@ -60,7 +60,7 @@ impl<T> ByType<T> {
     }
 
     /// Returns whether exactly this type has a value.
-    #[cfg(feature = "sqs")]
+    #[cfg(any(feature = "kafka", feature = "sqs"))]
     pub(crate) fn has_exact(&self, event_type: &str) -> bool {
         self.exact.contains_key(event_type)
     }

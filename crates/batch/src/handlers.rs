@@ -41,7 +41,7 @@ impl Handlers {
     }
 
     /// Returns whether a handler is registered for exactly this type.
-    #[cfg(feature = "sqs")]
+    #[cfg(any(feature = "kafka", feature = "sqs"))]
     pub(crate) fn has_exact(&self, event_type: &str) -> bool {
         self.by_type.has_exact(event_type)
     }

@@ -116,7 +116,7 @@ pub type KafkaObserver = Arc<dyn Fn(&KafkaEvent) + Send + Sync>;
 #[must_use]
 pub fn record_id(topic: &str, partition: i32, record: &FetchedRecord) -> String {
     let id = record.header(EVENT_ID_HEADER).and_then(|id| str::from_utf8(id).ok());
-    let place = || format!("{topic}-{partition}-{}", record.offset);
+    let place = || format!("{topic}:{partition}:{}", record.offset);
     id.filter(|id| !id.is_empty()).map_or_else(place, str::to_owned)
 }
 

@@ -9,6 +9,8 @@
 //! The simulation needs Linux, where it replaces the clocks of the process: `clock.rs`.
 
 #![cfg(target_os = "linux")]
+// A future of the ingress contains those of every broker.
+#![recursion_limit = "256"]
 
 mod client;
 mod clock;

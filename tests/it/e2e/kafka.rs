@@ -7,7 +7,8 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{WAY_TIME_MAX, placed};
+use super::{WAY_TIME_MAX, placed, placed_with_mates};
+use crate::support::forward::ForwardServer;
 use crate::support::kafka::{self, Broker};
 use crate::support::root;
 use crate::support::stack::{Stack, steps};
@@ -55,6 +56,33 @@ Resources:
             DestinationConfig: { OnFailure: { Destination: 'kafka://orders.failed' } }
 "#;
 
+/// The project's own consumer.
+const CONSUMER: &str = r#"
+  Consumer:
+    Type: AWS::Serverless::Function
+    Metadata: { BuildMethod: rust-cargolambda, BuildProperties: { Binary: consumer-kafka } }
+    Properties:
+      CodeUri: FUNCTIONS/kafka
+      Environment:
+        Variables:
+          FORWARD_URL: ''
+          KAFKA_BOOTSTRAP_SERVERS: b-1.example.com:9096
+          KAFKA_SECRET_ARN: arn:aws:secretsmanager:us-east-1:000000000000:secret:AmazonMSK_user
+          KAFKA_MAX_RECEIVE_COUNT: '2'
+          KAFKA_PARTIAL_BATCH_RESPONSE: 'true'
+      Events:
+        Orders:
+          Type: MSK
+          Properties:
+            Stream: arn:aws:kafka:us-east-1:000000000000:cluster/orders/1
+            Topics: [orders]
+            StartingPosition: TRIM_HORIZON
+            ConsumerGroupId: consumer
+            MaximumBatchingWindowInSeconds: 0
+            ProvisionedPollerConfig: { MinimumPollers: 1 }
+            FunctionResponseTypes: [ReportBatchItemFailures]
+"#;
+
 /// A folder with the template and the function that reads.
 struct Files {
     _folder: TempDir,
@@ -70,8 +98,18 @@ impl Files {
         std::fs::copy(function, sources.join("main.rs")).expect("copied");
         let manifest = "[package]\nname = \"kafka-reader\"\nedition = \"2024\"\n[workspace]\n";
         std::fs::write(folder.path().join("reader/Cargo.toml"), manifest).expect("a file");
+        Self::with(folder, TEMPLATE)
+    }
+
+    /// With the project's consumer instead of the function that reads.
+    fn with_own_consumer() -> Self {
+        let (before, _) = TEMPLATE.split_once("  Reader:").expect("the function that reads");
+        Self::with(TempDir::new().expect("a folder"), &format!("{before}{}", CONSUMER.trim_start_matches('\n')))
+    }
+
+    fn with(folder: TempDir, template: &str) -> Self {
+        let text = template.replace("FUNCTIONS", &root().join("functions").display().to_string());
         let template = folder.path().join("template.yaml");
-        let text = TEMPLATE.replace("FUNCTIONS", &root().join("functions").display().to_string());
         std::fs::write(&template, text).expect("a file");
         Self { _folder: folder, template }
     }
@@ -126,17 +164,40 @@ async fn an_order_is_done_and_a_poison_record_goes_to_the_topic_of_failures() {
 
     // Records of another client: neither is a CloudEvent.
     kafka::program("send.py", &[&broker.servers(), "orders", "poison", "fine"]).await;
-    let poison = until_listed(&stack, "dead-lettered", "orders-", GIVE_UP_TIME_MAX).await;
+    let poison = until_listed(&stack, "dead-lettered", "orders:", GIVE_UP_TIME_MAX).await;
     let timeline = stack.timeline(poison["id"].as_str().expect("an id")).await.expect("it is known");
     let last = &timeline["steps"].as_array().expect("steps").last().expect("a step").clone();
     assert_eq!((&last["queue"], &last["reason"]), (&json!("orders.failed"), &json!("failed 2 times")), "{timeline:#}");
-    until_listed(&stack, "done", "orders-", WAY_TIME_MAX).await;
+    until_listed(&stack, "done", "orders:", WAY_TIME_MAX).await;
     until_visible(&stack, "orders", 0).await;
     until_visible(&stack, "orders.failed", 1).await;
     let failed = broker.records("orders.failed").await;
     let record: Value = serde_json::from_slice(&failed[0].value).expect("the record of a failure");
     assert_eq!(record["requestContext"]["condition"], "RetryAttemptsExhausted");
     assert_eq!((failed.len(), failed[0].key.as_deref()), (1, Some("poison")));
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the Kafka peers, which ./tests/run brings"]
+async fn the_projects_consumer_handles_orders_and_stores_a_poison_order_in_the_dead_letter_topic() {
+    let (files, broker) = (Files::with_own_consumer(), Broker::start(&["orders:2", "orders.dlq:1"]).await);
+    let forward = ForwardServer::refusing("poison", StatusCode::INTERNAL_SERVER_ERROR).await;
+    let arguments = ["--kafka-url", &broker.servers(), "--template", files.template()];
+    let stack = Stack::start(&arguments, &[("FORWARD_URL", &forward.url)]).await;
+    let (poison, mates) = placed_with_mates(&stack).await;
+    for mate in &mates {
+        let timeline = stack.until_state(mate, "done", WAY_TIME_MAX).await;
+        assert_eq!(timeline["steps"][0]["queue"], "orders");
+    }
+    let timeline = stack.until_state(&poison, "dead-lettered", GIVE_UP_TIME_MAX).await;
+    let last = timeline["steps"].as_array().expect("steps").last().expect("a step");
+    assert_eq!((&last["queue"], &last["code"]), (&json!("orders.dlq"), &json!("receives_exhausted")), "{timeline:#}");
+    assert_eq!(forward.received(|event| event.says("poison")).len(), 2, "a receive is a call of the handler");
+    assert_eq!(forward.received(|_| true).len(), 2 + mates.len(), "each other order is handled once");
+    until_visible(&stack, "orders", 0).await;
+    let dead = broker.records("orders.dlq").await;
+    assert_eq!((dead.len(), dead[0].event_id()), (1, poison));
     stack.stop().await;
 }
 
@@ -151,7 +212,7 @@ async fn after_a_kill_the_group_continues_at_its_offset() {
     stack.kill().await;
     kafka::program("send.py", &[&broker.servers(), "orders", "while-down"]).await;
     let stack = start(&files, &broker).await;
-    until_listed(&stack, "done", "orders-0-1", WAY_TIME_MAX).await;
+    until_listed(&stack, "done", "orders:0:1", WAY_TIME_MAX).await;
     assert!(stack.timeline(&first).await.is_none(), "the first record is not delivered again");
     stack.stop().await;
 }

@@ -24,6 +24,8 @@ struct Memory {
     silent: bool,
     /// Each receive is the last that the queue allows.
     last: bool,
+    /// Failures of handlers.
+    failures: AtomicUsize,
 }
 
 impl Source for Memory {
@@ -45,6 +47,7 @@ impl Source for Memory {
 
     /// Counts as a broker does that dead-letters by itself, unless each failure is the last.
     async fn failed(&self, _: usize, _: bool) -> Tries {
+        self.failures.fetch_add(1, Relaxed);
         Tries { count: 1, last: self.last }
     }
 

@@ -35,7 +35,9 @@ pub enum IdempotencyKey {
 /// What happens while the store fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnStoreFailure {
-    /// The message is retried like one whose handler failed.
+    /// The message is retried after the backoff of its type. That is no failure of the message: it does not count
+    /// towards the limit of an SQS FIFO queue, RabbitMQ or Kafka. The `maxReceiveCount` of a queue of SQS counts every
+    /// receive, and in the last one the message is dead-lettered with this reason.
     Closed,
     /// The message is handled as without a rule, and an error is logged.
     Open,

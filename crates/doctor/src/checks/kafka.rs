@@ -1,7 +1,7 @@
 //! Checks of queues that are bound to Kafka, and of MSK's settings that decide what a receipt is worth.
 
 use sluicegate_contract::binding_variable;
-use sluicegate_sam::Setting;
+use sluicegate_sam::{Setting, Source};
 
 use super::{Check, Findings, Model, Severity};
 use crate::model::Function;
@@ -9,6 +9,7 @@ use crate::model::Function;
 const SERVERS: &str = "KAFKA_BOOTSTRAP_SERVERS";
 const MECHANISM: &str = "KAFKA_SASL_MECHANISM";
 const PROTOCOL: &str = "KAFKA_SECURITY_PROTOCOL";
+const PARTIAL: &str = "KAFKA_PARTIAL_BATCH_RESPONSE";
 
 /// The mechanism that logs in with the role of the function.
 const MSK_IAM: &str = "AWS_MSK_IAM";
@@ -69,6 +70,15 @@ pub(super) const CHECKS: &[Check] = &[
         fix: "Set min.insync.replicas=2 with a replication factor of 3.",
         source: "https://docs.aws.amazon.com/msk/latest/developerguide/bestpractices.html",
         find: min_insync_replicas,
+    },
+    Check {
+        id: "kafka-partial-batch-response",
+        severity: Severity::Error,
+        title: "a consumer of Kafka names the records that failed, and its event source mapping does not read that",
+        why: "Lambda takes the response for success and commits the offsets of the whole batch: the records that failed are lost.",
+        fix: "Set FunctionResponseTypes: [ReportBatchItemFailures], which requires ProvisionedPollerConfig, or remove KAFKA_PARTIAL_BATCH_RESPONSE.",
+        source: "https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html",
+        find: partial_batch_response,
     },
 ];
 
@@ -160,6 +170,17 @@ fn min_insync_replicas(model: &Model<'_>, findings: &mut Findings) {
         };
         if properties.lines().any(is_one) {
             findings.add(&configuration.origin, "ServerProperties", "min.insync.replicas is 1");
+        }
+    }
+}
+
+fn partial_batch_response(model: &Model<'_>, findings: &mut Findings) {
+    let of_kafka = model.mappings.iter().filter(|mapping| matches!(mapping.source, Source::Kafka(_)));
+    for mapping in of_kafka.filter(|mapping| mapping.partial_batch.is(&false)) {
+        let function = mapping.function.as_str().and_then(|name| model.function(name));
+        if function.is_some_and(|function| function.variable(PARTIAL).is("true")) {
+            let what = format!("has no ReportBatchItemFailures, and {PARTIAL} is true");
+            findings.add(&mapping.origin, "FunctionResponseTypes", what);
         }
     }
 }

@@ -140,7 +140,7 @@ async fn run(spec: KafkaMappingSpec, values: &[&str]) -> Run {
                 MappingEvent::Dropped { reason, .. } => format!("dropped: {reason}"),
             };
             let id = event.message().message_id.clone();
-            events.lock().unwrap().push(format!("{} {name}", id.trim_start_matches("orders-0-")));
+            events.lock().unwrap().push(format!("{} {name}", id.trim_start_matches("orders:0:")));
         })
     };
     let shared = Arc::new(Shared {

@@ -12,7 +12,7 @@ impl Journal {
         let body = String::from_utf8_lossy(record.value.as_deref().unwrap_or_default());
         if let Some(reason) = text(REASON) {
             // A record without an event is known by its place.
-            let source = text(SOURCE).map(|source| source.replace(':', "-"));
+            let source = text(SOURCE);
             let id = self.identify(&body, source.as_ref().unwrap_or(id));
             self.record(&id, MessageStep::DeadLettered { queue: topic.name.clone(), reason, code: text(CODE) });
             return;

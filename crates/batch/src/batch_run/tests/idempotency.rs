@@ -342,9 +342,10 @@ async fn while_the_store_fails_a_message_is_retried_or_handled_as_the_rule_says(
         };
         let rule = IdempotencyRule { on_store_failure, ..IdempotencyRule::default() };
         let consumer = Consumer { idempotency: idempotency(rule, store), ..Consumer::new(rule) };
-        let settled = consumer.receive_one(order("e-1")).await;
+        let (settled, memory) = consumer.receive(&[order("e-1")]).await;
         assert_eq!(consumer.effects(), effects, "{on_store_failure:?}: {settled:?}");
-        assert_eq!(matches!(settled, Disposition::Retry(_)), effects == 0, "{on_store_failure:?}: {settled:?}");
+        assert_eq!(matches!(settled[..], [Disposition::Retry(_)]), effects == 0, "{on_store_failure:?}: {settled:?}");
+        assert_eq!(memory.failures.into_inner(), 0, "the message did not fail");
     }
 }
 
