@@ -36,6 +36,7 @@
 //! Not implemented: layers, extensions, response streaming, SnapStart, and concurrency beyond the first five pollers of
 //! a mapping.
 
+mod batch_response;
 mod environment;
 mod filter;
 #[cfg(feature = "kafka")]

@@ -3,7 +3,7 @@
 //! A group has one offset per partition, so the records from the first failed one on are delivered again.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/kafka-retry-configurations.html>
 
-use serde_json::Value;
+use crate::batch_response::{failed_items, fault};
 
 /// The fate of a batch's records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,18 +19,11 @@ pub(super) enum Verdict {
 /// Reads the response of a function whose mapping has `ReportBatchItemFailures`; `partition` is the key of the
 /// partition in the event, and `offsets` are those of the batch, ascending.
 pub(super) fn interpret(response: &[u8], partition: &str, offsets: &[i64]) -> Verdict {
-    let failure = |reason: &str| Verdict::Failure(format!("the response is not a batch response: {reason}"));
-    let Ok(response) = serde_json::from_slice::<Value>(response) else { return failure("it is not JSON") };
-    let failures = match &response {
-        Value::Null => return Verdict::Success,
-        Value::Object(members) => members.get("batchItemFailures").unwrap_or(&Value::Null),
-        _ => return failure("it is not an object"),
+    let items = match failed_items(response) {
+        Ok(items) => items,
+        Err(reason) => return Verdict::Failure(reason),
     };
-    let items = match failures {
-        Value::Null => return Verdict::Success,
-        Value::Array(items) => items,
-        _ => return failure("batchItemFailures is not a list"),
-    };
+    let failure = |reason| Verdict::Failure(fault(reason));
     let mut first = None;
     for item in items {
         let id = &item["itemIdentifier"];

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::batch_response::{failed_items, fault};
+
 /// The fate of a batch's messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -19,18 +21,11 @@ pub(super) enum Verdict {
 /// Reads the response of a function whose mapping has `ReportBatchItemFailures`. `ids` are the message ids of the
 /// batch.
 pub(super) fn interpret(response: &[u8], ids: &[&str]) -> Verdict {
-    let failure = |reason: &str| Verdict::Failure(format!("the response is not a batch response: {reason}"));
-    let Ok(response) = serde_json::from_slice::<Value>(response) else { return failure("it is not JSON") };
-    let failures = match &response {
-        Value::Null => return Verdict::Success,
-        Value::Object(members) => members.get("batchItemFailures").unwrap_or(&Value::Null),
-        _ => return failure("it is not an object"),
+    let items = match failed_items(response) {
+        Ok(items) => items,
+        Err(reason) => return Verdict::Failure(reason),
     };
-    let items = match failures {
-        Value::Null => return Verdict::Success,
-        Value::Array(items) => items,
-        _ => return failure("batchItemFailures is not a list"),
-    };
+    let failure = |reason| Verdict::Failure(fault(reason));
     // A batch has up to 10,000 messages.
     let ids: BTreeSet<&str> = ids.iter().copied().collect();
     let mut failed = BTreeSet::new();
