@@ -155,13 +155,17 @@ impl Sqs {
         let answer = answer.map_err(|error| not_sent(error, &progress, bytes))?;
         let unreadable = |error| SendError::Unknown { reason: format!("the answer of SQS cannot be read: {error}") };
         let answer: Answer<'_> = serde_json::from_slice(&answer).map_err(unreadable)?;
-        Ok(messages.iter().enumerate().map(|(position, message)| answer.of(position, message)).collect())
+        // The answer is that of the last attempt, so only an earlier one can have stored an entry that failed in it.
+        progress.ended(|| true);
+        let may_be_stored = progress.may_have_arrived();
+        let results = messages.iter().enumerate();
+        Ok(results.map(|(position, message)| answer.of(position, message, may_be_stored)).collect())
     }
 }
 
 impl Answer<'_> {
-    /// Returns the result of an entry.
-    fn of(&self, position: usize, message: &SendMessage<'_>) -> Result<String, SendError> {
+    /// Returns the result of an entry. `may_be_stored`: by an earlier attempt, whose answer was lost.
+    fn of(&self, position: usize, message: &SendMessage<'_>, may_be_stored: bool) -> Result<String, SendError> {
         let id = position.to_string();
         let text = message.message_body;
         if let Some(stored) = self.successful.iter().flatten().find(|stored| stored.id == id) {
@@ -174,6 +178,9 @@ impl Answer<'_> {
         };
         let (code, message) = (failed.code.as_deref().unwrap_or_default(), failed.message.as_deref());
         let reason = format!("{code}: {}", message.unwrap_or_default());
+        if may_be_stored {
+            return Err(SendError::Unknown { reason });
+        }
         if !failed.sender_fault {
             // SQS reports a message "that can't be enqueued", for a reason that may pass.
             return Err(SendError::NotSent { reason });

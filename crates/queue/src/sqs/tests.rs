@@ -288,6 +288,19 @@ async fn a_failed_call_of_a_batch_is_the_result_of_its_entries_alone() {
 }
 
 #[tokio::test]
+async fn an_entry_that_fails_may_be_stored_by_an_earlier_attempt() {
+    let envelopes: Vec<_> = (0..2).map(numbered("{}")).collect();
+    let answer = Step::Batch(&[Entry::Stored, Entry::Failed("InternalError", false)]);
+    for (first, expected) in [
+        (Step::Error(500, "InternalError"), ["receipt", "unknown"]),
+        (Step::Error(400, "RequestThrottled"), ["receipt", "not sent"]),
+    ] {
+        let (results, _) = send_all("http://q/1/orders", &envelopes, &[first, answer]).await;
+        assert_eq!(results, expected, "{first:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_entry_for_a_fifo_queue_has_group_and_deduplication_id() {
     let server = Server::start(&[Step::Batch(&[Entry::Stored; 2])]).await;
     let envelopes: Vec<_> = (0..2).map(numbered("{}")).collect();
