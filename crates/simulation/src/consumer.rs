@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use lambda_runtime::{Context, LambdaEvent};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use sluicegate_batch::{AnyStore, Consumer, IdempotencyRule, SdkConfig};
 use sluicegate_lambda_emulator::{Invocation, Invoke};
 use tokio::sync::{mpsc, oneshot};
@@ -58,8 +59,11 @@ struct Event<'e> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Record<'e> {
+    #[serde(borrow)]
     message_id: Cow<'e, str>,
-    body: Cow<'e, str>,
+    /// As a JSON string, because only the number of the message is read.
+    #[serde(borrow)]
+    body: &'e RawValue,
 }
 
 impl ConsumerFunction {
@@ -131,7 +135,7 @@ impl Environments {
         let Event { records } = serde_json::from_slice(&event)?;
         let batch: Vec<_> = records
             .iter()
-            .filter_map(|record| Some((number_in(&record.body)?, record.message_id.clone().into_owned())))
+            .filter_map(|record| Some((number_in(record.body.get())?, record.message_id.clone().into_owned())))
             .collect();
         let first = batch.first().map_or(0, |(number, _)| u64::from(*number));
         let numbers: Vec<u32> = batch.iter().map(|(number, _)| *number).collect();

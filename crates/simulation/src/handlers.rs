@@ -62,6 +62,7 @@ async fn handle(world: Arc<World>, invocation: u64, delivery: &Delivery) -> Outc
         if expected != text {
             ledger.payload_differs(now, number);
         }
+        ledger.delivered(now, number, delivery.envelope().id());
         // The key of a text is the id that SQS gave it, and the consumer's dead letter has another.
         let keeps_its_key = message.sender != Sender::Raw || !ledger.was_dead_lettered(number);
         ledger.called(now, world.scenario.has_store && keeps_its_key, number)

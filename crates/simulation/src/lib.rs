@@ -25,6 +25,7 @@ mod polled_sqs;
 mod property;
 mod scenario;
 mod sdk;
+mod sending;
 mod shrink;
 mod simulation;
 mod sqs_service;

@@ -7,7 +7,8 @@ use fastrand::Rng;
 
 use crate::dice::Dice;
 use crate::fault::Site;
-use crate::message::Message;
+use crate::message::{Message, Workload};
+use crate::sending::Sending;
 
 /// Until when clients send.
 const WORKLOAD: Duration = Duration::from_secs(120);
@@ -20,6 +21,12 @@ const OUTAGE_MAX: Duration = Duration::from_secs(300);
 
 /// How long nothing happens in the middle of a workload, at most: environments are frozen, and connections end.
 const IDLE_MAX: Duration = Duration::from_secs(6 * 3_600);
+
+/// How many messages are sent at the same time, at most.
+const BURST_MAX: u32 = 32;
+
+/// In one of so many seeds, one message of a hundred is large.
+const LARGE_EVERY: u32 = 32;
 
 /// How many failures in one call's place are expected of a hundred calls, at most.
 const FAULTS_PERCENT_MAX: u32 = 20;
@@ -42,7 +49,7 @@ pub(crate) struct Scenario {
     /// Whether the consumer handles messages that are not events.
     pub(crate) accepts_raw: bool,
     /// The chance of a fault at each site, in percent, by [`Site`].
-    rates: [u32; 10],
+    rates: [u32; Site::ALL.len()],
     /// When a service or a queue is away, for one site each.
     outages: Vec<(Site, Range<Duration>)>,
     /// When the last fault may happen.
@@ -52,6 +59,8 @@ pub(crate) struct Scenario {
     /// When clients change to the second API key.
     pub(crate) key_changes_at: Duration,
     pub(crate) messages: Vec<Message>,
+    /// Which of them are sent together, in order.
+    pub(crate) sendings: Vec<Sending>,
 }
 
 impl Scenario {
@@ -66,7 +75,7 @@ impl Scenario {
         let for_fifo = u32::try_from(batch_size).unwrap_or(10) * fifo_receive_count_max + 10;
         // Long enough for the slowest handler that succeeds, within three quarters of it.
         let consumer_timeout = Duration::from_secs(rng.u64(12..=60));
-        let mut rates = [0; 10];
+        let mut rates = [0; Site::ALL.len()];
         for rate in &mut rates {
             *rate = if is_calm { 0 } else { rate_of(&mut rng) };
         }
@@ -79,6 +88,11 @@ impl Scenario {
         let window_s = if fifo || rng.bool() { 0 } else { rng.u64(1..=5) };
         let has_store = rng.bool();
         let receive_count_max = if fifo { for_fifo } else { rng.u32(1..=6) };
+        let burst = if rng.bool() { 1 } else { rng.u32(1..=BURST_MAX) };
+        // Most of the time would be spent on their bytes, so they are in few seeds.
+        let is_large = rng.u32(0..LARGE_EVERY) == 0;
+        let workload = Workload { lasts: WORKLOAD, idle, burst, is_large };
+        let messages: Vec<_> = (0..count).map(|number| Message::new(dice, number, count, &workload)).collect();
         Self {
             fifo,
             batch_size,
@@ -96,7 +110,8 @@ impl Scenario {
             faults_until: idle + WORKLOAD + FAULTS_AFTER.mul_f64(rng.f64()),
             redrives: (0..redrives).map(|_| at(&mut rng)).collect(),
             key_changes_at: WORKLOAD.mul_f64(rng.f64()),
-            messages: (0..count).map(|number| Message::new(dice, number, count, WORKLOAD, idle)).collect(),
+            sendings: Sending::all(dice, &messages),
+            messages,
         }
     }
 
@@ -109,7 +124,7 @@ impl Scenario {
     /// Makes faults possible.
     #[cfg(test)]
     pub(crate) fn make_faulty(&mut self) {
-        self.rates = [1; 10];
+        self.rates = [1; Site::ALL.len()];
     }
 
     /// Returns whether no fault happens.
@@ -120,7 +135,15 @@ impl Scenario {
 
 /// Returns an outage of minutes, of what the consumer and the mapping call.
 fn outage(rng: &mut Rng) -> Option<(Site, Range<Duration>)> {
-    let sites = [Site::Send, Site::DeadLetter, Site::Visibility, Site::Attributes, Site::Receive, Site::Delete];
+    let sites = [
+        Site::Send,
+        Site::SendBatch,
+        Site::DeadLetter,
+        Site::Visibility,
+        Site::Attributes,
+        Site::Receive,
+        Site::Delete,
+    ];
     let from = (WORKLOAD + FAULTS_AFTER / 4).mul_f64(rng.f64());
     Some((rng.choice(sites)?, from..from + OUTAGE_MAX.mul_f64(rng.f64())))
 }
