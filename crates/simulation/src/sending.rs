@@ -45,7 +45,7 @@ impl Sending {
     /// Returns what is left of it with these messages alone; `None` if that is nothing.
     pub(crate) fn only(&self, is_sent: impl Fn(u32) -> bool) -> Option<Self> {
         let messages: Vec<u32> = self.messages.iter().copied().filter(|message| is_sent(*message)).collect();
-        (!messages.is_empty()).then(|| Self { messages, ..*self })
+        (!messages.is_empty()).then_some(Self { messages, ..*self })
     }
 }
 
