@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use lambda_runtime::{Context, LambdaEvent};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use sluicegate_aws_client::AwsEnvironment;
@@ -26,6 +26,8 @@ use crate::killable::Killable;
 use crate::ledger::Conclusion;
 use crate::message::Message;
 use crate::rabbitmq::{self, Process, Rabbitmq, Requests, User};
+use crate::scenario::Scenario;
+use crate::sending::Sending;
 use crate::sqs_service::Caller;
 use crate::world::{Injected, World};
 
@@ -120,7 +122,7 @@ impl IngressFunction {
     }
 
     /// Gives an environment a request; returns the answer of the function, or `None` if it ended without one.
-    async fn invoke(&self, request: u64, message: &Message, event: &str) -> Result<Option<Value>, BoxError> {
+    async fn invoke(&self, request: u64, sending: &Sending, event: &str) -> Result<Option<HttpAnswer>, BoxError> {
         let version = usize::from(self.world.now() >= self.world.scenario.contract_changes_at);
         let free = {
             let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,25 +136,28 @@ impl IngressFunction {
         environment.request.store(request, Ordering::Relaxed);
         {
             let mut requests = environment.requests.lock().unwrap_or_else(PoisonError::into_inner);
-            requests.entry(message.number).or_default().push(request);
+            for (attempt, number) in (request..).zip(&sending.messages) {
+                requests.entry(*number).or_default().push(attempt);
+            }
         }
         environment.process.set_frozen(false);
         let mut context = Context::default();
         let deadline = environment.skew.now() + TIMEOUT;
         context.deadline = u64::try_from(deadline.duration_since(SystemTime::UNIX_EPOCH)?.as_millis())?;
-        let fault = self.world.fault(Site::Ingress, u64::from(message.number));
+        let first = sending.messages.first().copied().unwrap_or_default();
+        let fault = self.world.fault(Site::Ingress, u64::from(first));
         if fault.is_some() {
-            // There may be copies of the message.
-            self.world.ledger().touch(message.number);
+            // There may be copies of the messages.
+            self.world.ledger().touch_all(&sending.messages);
         }
         let polls = fault.map(|Injected { mut rng, .. }| rng.u32(0..8));
         let handling = environment.ingress.handle(LambdaEvent::new(serde_json::from_str(event)?, context));
         let answer = match timeout(TIMEOUT, Killable::new(Skewed::new(handling, environment.skew), polls)).await {
-            Ok(Some(answer)) => Some(serde_json::to_value(answer)?),
+            Ok(Some(answer)) => Some(serde_json::from_str(&serde_json::to_string(&answer)?)?),
             Ok(None) => None,
             Err(_) => {
                 let now = self.world.now();
-                self.world.ledger().answered_otherwise(now, message.number, "the function timed out");
+                self.world.ledger().answered_otherwise(now, sending, "the function timed out");
                 None
             }
         };
@@ -165,16 +170,20 @@ impl IngressFunction {
         Ok(answer)
     }
 
-    /// Sends a request until it is accepted, and sends it again if the message is to be repeated.
-    pub(crate) async fn client(self: Arc<Self>, message: Message) -> Result<(), BoxError> {
-        let mut repeats = message.repeated_after.into_iter();
-        let mut attempt = 0;
-        while attempt < ATTEMPTS_MAX {
-            attempt += 1;
-            let wait = match self.request(&message).await? {
+    /// Sends a request until all its messages are accepted, each time those that are not, and sends the whole again if
+    /// its first message is to be repeated.
+    pub(crate) async fn client(self: Arc<Self>, sending: Sending) -> Result<(), BoxError> {
+        let first = sending.messages.first().and_then(|number| self.world.scenario.messages.get(*number as usize));
+        let mut repeats = first.and_then(|message| message.repeated_after).into_iter();
+        let mut left = sending.clone();
+        for _ in 0..ATTEMPTS_MAX {
+            let wait = match self.request(&mut left).await? {
                 Some(wait) => wait,
                 None => match repeats.next() {
-                    Some(wait) => wait,
+                    Some(wait) => {
+                        left.clone_from(&sending);
+                        wait
+                    }
                     None => return Ok(()),
                 },
             };
@@ -183,70 +192,148 @@ impl IngressFunction {
         Ok(())
     }
 
-    /// Sends a request once; returns how long to wait before the next attempt, `None` if it was accepted.
-    async fn request(&self, message: &Message) -> Result<Option<Duration>, BoxError> {
+    /// Sends a request once, and takes the messages that were accepted out of it; returns how long to wait before the
+    /// next attempt, `None` if none is left.
+    async fn request(&self, left: &mut Sending) -> Result<Option<Duration>, BoxError> {
         let world = &self.world;
-        let number = message.number;
-        let key = KEYS[usize::from(world.now() >= world.scenario.key_changes_at)];
-        let event = event(world.scenario.fifo, key, message);
-        let request = world.ledger().requested(number);
-        world.record(format_args!("request {number}"));
-        let answer = self.invoke(request, message, &event).await?;
+        let event = event(&world.scenario, world.now(), left)?;
+        let request = world.ledger().requested(&left.messages);
+        world.record(format_args!("request {left}"));
+        let answer = self.invoke(request, left, &event).await?;
         let now = world.now();
         let Some(answer) = answer else {
-            world.record(format_args!("answer {number} lost"));
-            world.ledger().answered(now, request, &Conclusion::Unknown);
+            world.record(format_args!("answer {left} lost"));
+            for (attempt, _) in (request..).zip(&left.messages) {
+                world.ledger().answered(now, attempt, &Conclusion::Unknown);
+            }
             return Ok(Some(Duration::from_secs(1)));
         };
-        let body: Answer = serde_json::from_str(answer["body"].as_str().unwrap_or_default())?;
-        let status = answer["statusCode"].as_u64().unwrap_or_default();
-        let code = body.code.as_deref().unwrap_or_default();
-        world.record(format_args!("answer {number} {status} {code}"));
-        let conclusion = match (status, body.id) {
-            (202, Some(id)) => Conclusion::Accepted { id },
-            (503, Some(_)) => Conclusion::Unknown,
-            (503, None) => Conclusion::NotStored,
-            (413, None) if message.is_too_large() => Conclusion::TooLarge,
-            (_, id) => {
-                let details = format!("{status} {code}, id {id:?}");
-                world.ledger().answered_otherwise(now, number, &details);
-                return Ok(None);
-            }
-        };
-        world.ledger().answered(now, request, &conclusion);
-        if matches!(conclusion, Conclusion::Accepted { .. } | Conclusion::TooLarge) {
+        let results = answer.results(left)?;
+        if results.len() != left.messages.len() {
+            world.ledger().answered_otherwise(now, left, &format!("{} results", results.len()));
             return Ok(None);
         }
-        let wait_s = answer["headers"]["retry-after"].as_str().and_then(|text| text.parse().ok());
+        let sent = std::mem::take(&mut left.messages);
+        for ((attempt, number), Item { status, id, code }) in (request..).zip(sent).zip(results) {
+            let code = code.as_deref().unwrap_or_default();
+            world.record(format_args!("answer {number} {status} {code}"));
+            let conclusion = match (status, id) {
+                (202, Some(id)) => Conclusion::Accepted { id },
+                (503, Some(_)) => Conclusion::Unknown,
+                (503, None) => Conclusion::NotStored,
+                (413, None) if world.scenario.is_too_large(number) => Conclusion::TooLarge,
+                (_, id) => {
+                    let details = format!("{status} {code}, id {id:?}");
+                    world.ledger().answered_otherwise(now, number, &details);
+                    continue;
+                }
+            };
+            world.ledger().answered(now, attempt, &conclusion);
+            if !matches!(conclusion, Conclusion::Accepted { .. } | Conclusion::TooLarge) {
+                left.messages.push(number);
+            }
+        }
+        if left.messages.is_empty() {
+            return Ok(None);
+        }
+        let wait_s = answer.headers.retry_after.and_then(|text| text.parse().ok());
         Ok(Some(Duration::from_secs(wait_s.unwrap_or(1))))
     }
 }
 
-/// The part of an answer that clients read.
+/// The part of the function's answer that clients get.
 #[derive(Deserialize)]
-struct Answer {
+#[serde(rename_all = "camelCase")]
+struct HttpAnswer {
+    status_code: u16,
+    headers: Headers,
+    body: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Headers {
+    retry_after: Option<String>,
+}
+
+/// The part of the body that clients read.
+#[derive(Deserialize)]
+struct Document {
+    id: Option<String>,
+    code: Option<String>,
+    items: Option<Vec<Item>>,
+}
+
+/// The result of a message.
+#[derive(Clone, Deserialize)]
+struct Item {
+    status: u16,
     id: Option<String>,
     code: Option<String>,
 }
 
+impl HttpAnswer {
+    /// Returns the result of each message of a request. A batch that was refused as a whole has no items.
+    fn results(&self, sending: &Sending) -> serde_json::Result<Vec<Item>> {
+        let Document { id, code, items } = serde_json::from_str(&self.body)?;
+        let whole = Item { status: self.status_code, id, code };
+        Ok(items.filter(|_| sending.is_batch).unwrap_or_else(|| vec![whole; sending.messages.len()]))
+    }
+}
+
 /// Returns the event of a request as API Gateway sends it.
-fn event(fifo: bool, key: &str, message: &Message) -> String {
-    let path = if fifo { "/fifo" } else { "/standard" };
-    json!({
-        "version": "2.0",
-        "rawPath": path,
-        "rawQueryString": "",
-        "headers": {
-            "content-type": "application/json",
-            "host": "api.example.com",
-            "idempotency-key": format!("key-{}", message.key_of),
-            "x-api-key": key,
+fn event(scenario: &Scenario, now: Duration, sending: &Sending) -> serde_json::Result<String> {
+    let path = match (scenario.fifo, sending.is_batch) {
+        (false, false) => "/standard",
+        (false, true) => "/standard/batch",
+        (true, false) => "/fifo",
+        (true, true) => "/fifo/batch",
+    };
+    let messages = sending.messages.iter().filter_map(|number| scenario.messages.get(*number as usize));
+    let body = messages.clone().map(Message::payload).collect::<Vec<_>>().join(",");
+    let body = if sending.is_batch { format!("[{body}]") } else { body };
+    let event = Event {
+        version: "2.0",
+        raw_path: path,
+        raw_query_string: "",
+        headers: RequestHeaders {
+            content_type: "application/json",
+            host: "api.example.com",
+            // The items of a batch have their keys.
+            idempotency_key: messages.map(Message::key).next().filter(|_| !sending.is_batch),
+            x_api_key: KEYS[usize::from(now >= scenario.key_changes_at)],
         },
-        "requestContext": { "http": { "method": "POST", "path": path, "sourceIp": "192.0.2.1" }, "stage": "$default" },
-        "isBase64Encoded": false,
-        "body": message.payload(),
-    })
-    .to_string()
+        request_context: json!({
+            "http": { "method": "POST", "path": path, "sourceIp": "192.0.2.1" },
+            "stage": "$default",
+        }),
+        is_base64_encoded: false,
+        body,
+    };
+    serde_json::to_string(&event)
+}
+
+/// The event of a request.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    version: &'static str,
+    raw_path: &'static str,
+    raw_query_string: &'static str,
+    headers: RequestHeaders,
+    request_context: Value,
+    is_base64_encoded: bool,
+    body: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct RequestHeaders {
+    content_type: &'static str,
+    host: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<String>,
+    x_api_key: &'static str,
 }
 
 /// Returns the variables of the functions.

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use lambda_runtime::{Context, LambdaEvent};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use sluicegate_aws_client::AwsEnvironment;
 use sluicegate_batch::{AnyStore, Consumer, DynamoDbStore, IdempotencyRule, SdkConfig};
 use sluicegate_lambda_emulator::{Invocation, Invoke};
@@ -73,8 +74,11 @@ struct Event<'e> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Record<'e> {
+    #[serde(borrow)]
     message_id: Cow<'e, str>,
-    body: Cow<'e, str>,
+    /// As a JSON string, because only the number of the message is read.
+    #[serde(borrow)]
+    body: &'e RawValue,
 }
 
 impl ConsumerFunction {
@@ -172,7 +176,7 @@ impl Environments {
         let Event { records, by_queue } = serde_json::from_slice(&event)?;
         let of_sqs = records
             .iter()
-            .filter_map(|record| Some((number_in(&record.body)?, record.message_id.clone().into_owned())));
+            .filter_map(|record| Some((number_in(record.body.get())?, record.message_id.clone().into_owned())));
         let of_rabbitmq = by_queue.values().flatten().filter_map(|record| Some((record.number()?, String::new())));
         let batch: Vec<_> = of_sqs.chain(of_rabbitmq).collect();
         let first = batch.first().map_or(0, |(number, _)| u64::from(*number));

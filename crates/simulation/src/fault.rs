@@ -8,6 +8,8 @@ use std::str::FromStr;
 pub(crate) enum Site {
     /// The ingress sends to the queue. The subject is the message.
     Send,
+    /// The ingress sends several messages to the queue. The subject is the first.
+    SendBatch,
     /// The ingress fetches the secret. The subject is the environment.
     Secret,
     /// The ingress is invoked. The subject is the message.
@@ -37,8 +39,9 @@ pub(crate) enum Site {
 }
 
 impl Site {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Send,
+        Self::SendBatch,
         Self::Secret,
         Self::Ingress,
         Self::DeadLetter,
@@ -57,6 +60,7 @@ impl Site {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Send => "send",
+            Self::SendBatch => "send-batch",
             Self::Secret => "secret",
             Self::Ingress => "ingress",
             Self::DeadLetter => "dead-letter",
@@ -83,6 +87,7 @@ impl Site {
             Self::Send | Self::DeadLetter => {
                 &[CutBefore, CutAfter, Fails, FailsAfter, Late, LateEffect, NotMd5, Throttled]
             }
+            Self::SendBatch => &[CutBefore, CutAfter, Fails, FailsAfter, Late, LateEffect, NotMd5, Partly, Throttled],
             Self::Visibility | Self::Delete => &[CutBefore, CutAfter, Fails, Late, Partly, Throttled],
             Self::Attributes => &[CutBefore, Fails, Late, Throttled],
             Self::Receive => &[CutAfter],

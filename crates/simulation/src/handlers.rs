@@ -64,6 +64,7 @@ async fn handle(world: Arc<World>, invocation: u64, handlers: Handlers, delivery
         if expected != text {
             ledger.payload_differs(now, number);
         }
+        ledger.delivered(now, number, delivery.envelope().id());
         if let Some(lease) = delivery.lease() {
             ledger.claimed(lease.key(), number);
         }

@@ -1,6 +1,7 @@
 //! [`Ledger`]: what happened to each message, and the checks of each [`Property`] against it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -44,6 +45,8 @@ struct Entry {
     is_sent: bool,
     /// The id of the first 202.
     id: Option<String>,
+    /// The id of the event that its handler received.
+    event_id: Option<String>,
     stored: u32,
     /// Copies on the queue.
     queued: u32,
@@ -69,7 +72,7 @@ struct Entry {
     not_before: Option<Duration>,
 }
 
-/// One request.
+/// One message of one request.
 #[derive(Default)]
 struct Attempt {
     message: u32,
@@ -154,11 +157,14 @@ impl Ledger {
         &mut self.messages[index]
     }
 
-    /// A request starts; returns its number.
-    pub(crate) fn requested(&mut self, message: u32) -> u64 {
-        self.entry(message).is_sent = true;
-        self.attempts.push(Attempt { message, ..Attempt::default() });
-        self.attempts.len() as u64 - 1
+    /// A request with these messages starts; returns the number of the first. The others follow in order.
+    pub(crate) fn requested(&mut self, messages: &[u32]) -> u64 {
+        let first = self.attempts.len() as u64;
+        for message in messages.iter().copied() {
+            self.entry(message).is_sent = true;
+            self.attempts.push(Attempt { message, ..Attempt::default() });
+        }
+        first
     }
 
     /// Another program sends a message.
@@ -166,9 +172,10 @@ impl Ledger {
         self.entry(message).is_sent = true;
     }
 
-    /// SQS has accepted the message of a request.
-    pub(crate) fn request_stored(&mut self, now: Duration, attempt: u64) {
-        let Some(attempt) = self.attempts.get_mut(usize::try_from(attempt).unwrap_or(usize::MAX)) else { return };
+    /// The queue has stored a message of a request.
+    pub(crate) fn request_stored(&mut self, now: Duration, request: u64, message: u32) {
+        let attempts = self.attempts.get_mut(index(request)..).unwrap_or_default();
+        let Some(attempt) = attempts.iter_mut().find(|attempt| attempt.message == message) else { return };
         attempt.is_stored = true;
         if attempt.is_refused {
             let details = format!("message {} was stored after the answer that it was not", attempt.message);
@@ -176,18 +183,23 @@ impl Ledger {
         }
     }
 
-    /// A request is answered.
+    /// A message of a request is answered.
     pub(crate) fn answered(&mut self, now: Duration, attempt: u64, conclusion: &Conclusion) {
-        let Some(attempt) = self.attempts.get_mut(usize::try_from(attempt).unwrap_or(usize::MAX)) else { return };
+        let Some(attempt) = self.attempts.get_mut(index(attempt)) else { return };
         let (message, is_stored, may_be_stored) = (attempt.message, attempt.is_stored, attempt.may_be_stored);
         match conclusion {
             Conclusion::Accepted { id } => {
                 if !is_stored && !may_be_stored {
                     self.violated(now, Property::AcceptedIsStored, &format!("message {message}"));
                 }
-                let first = self.entry(message).id.get_or_insert_with(|| id.clone()).clone();
-                if first != *id {
-                    self.violated(now, Property::RepeatsHaveOneId, &format!("message {message}: {first} and {id}"));
+                let entry = self.entry(message);
+                let first = entry.id.get_or_insert_with(|| id.clone());
+                if first != id {
+                    let details = format!("message {message}: {first} and {id}");
+                    self.violated(now, Property::RepeatsHaveOneId, &details);
+                } else if let Some(event) = entry.event_id.as_ref().filter(|event| *event != id) {
+                    let details = format!("message {message} has {event}, and was answered with {id}");
+                    self.violated(now, Property::IdsNameTheirMessage, &details);
                 }
             }
             Conclusion::NotStored | Conclusion::TooLarge => {
@@ -208,15 +220,17 @@ impl Ledger {
         };
         let Some(last) = attempts.last() else { return };
         let stored = *attempts.iter().find(is_open).unwrap_or(last);
-        self.request_stored(now, stored);
+        if let Some(message) = self.attempts.get(index(stored)).map(|attempt| attempt.message) {
+            self.request_stored(now, stored, message);
+        }
         if let Some(last) = self.attempts.get_mut(index(*last)) {
             last.may_be_stored = true;
         }
     }
 
     /// A request got another answer than one of those.
-    pub(crate) fn answered_otherwise(&mut self, now: Duration, message: u32, answer: &str) {
-        self.violated(now, Property::RequestsAreAnswered, &format!("message {message}: {answer}"));
+    pub(crate) fn answered_otherwise(&mut self, now: Duration, request: impl Display, answer: &str) {
+        self.violated(now, Property::RequestsAreAnswered, &format!("message {request}: {answer}"));
     }
 
     /// A message is on the queue.
@@ -378,6 +392,11 @@ impl Ledger {
         }
     }
 
+    /// A fault has hit a receive of these messages, or there may be copies of them.
+    pub(crate) fn touch_all(&mut self, messages: &[u32]) {
+        messages.iter().for_each(|message| self.touch(*message));
+    }
+
     /// A fault has hit an invocation.
     pub(crate) fn touch_invocation(&mut self, invocation: u64) {
         let Some(invocation) = self.invocations.get_mut(index(invocation)) else { return };
@@ -412,6 +431,17 @@ impl Ledger {
     pub(crate) fn effect_recorded(&mut self, key: &str) {
         if let Some(message) = self.keys.get(key).copied() {
             self.entry(message).is_recorded = true;
+        }
+    }
+
+    /// A handler receives the event of a message.
+    pub(crate) fn delivered(&mut self, now: Duration, message: u32, event_id: &str) {
+        let entry = self.entry(message);
+        if let Some(answered) = entry.id.as_ref().filter(|id| *id != event_id) {
+            let details = format!("message {message} was answered with {answered}, and has {event_id}");
+            self.violated(now, Property::IdsNameTheirMessage, &details);
+        } else if entry.event_id.is_none() {
+            entry.event_id = Some(event_id.to_owned());
         }
     }
 

@@ -31,6 +31,7 @@ mod rabbitmq;
 mod redrive;
 mod scenario;
 mod sdk;
+mod sending;
 mod shrink;
 mod simulation;
 mod sqs_service;

@@ -1,9 +1,15 @@
 //! The command `simulate`: simulates seeds until a time is over or a property does not hold.
 
+use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, available_parallelism};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
 use sluicegate_simulation::{BoxError, Run, Settings, run, shrink};
 
 /// The most memory of the process, in MiB. It had 38 in 19 simulations; a leak of the product adds up over the seeds.
@@ -21,6 +27,12 @@ struct Arguments {
     /// How long to simulate seeds, in seconds.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// How many seeds to simulate, however long it takes.
+    #[arg(long, conflicts_with = "seconds")]
+    seeds: Option<u64>,
+    /// How many seeds to simulate at a time; without it, one on each processor.
+    #[arg(long)]
+    threads: Option<NonZeroUsize>,
     /// The messages of a simulation.
     #[arg(long, default_value_t = 400)]
     messages: u32,
@@ -48,26 +60,36 @@ struct Totals {
 }
 
 impl Totals {
-    fn add(&mut self, run: &Run) {
-        self.runs += 1;
-        self.stored += run.stored;
-        self.handled += run.handled;
-        self.dead += run.dead;
-        self.receives += run.receives;
-        self.faults += run.faults();
-        self.lasted += run.lasted;
+    fn of(run: &Run) -> Self {
+        let Run { stored, handled, dead, receives, lasted, .. } = *run;
+        Self { runs: 1, stored, handled, dead, receives, faults: run.faults(), lasted }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.runs += other.runs;
+        self.stored += other.stored;
+        self.handled += other.handled;
+        self.dead += other.dead;
+        self.receives += other.receives;
+        self.faults += other.faults;
+        self.lasted += other.lasted;
     }
 
     /// Prints the sums; returns whether the memory of the process was bounded.
     fn print(&self, took: Duration) -> Result<bool, BoxError> {
         let memory_mib = memory_mib()?;
         let Self { runs, stored, handled, dead, receives, faults, lasted } = self;
+        let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+        let cpu = usage.user_time() + usage.system_time();
+        let cpu = Duration::from_millis(u64::try_from(cpu.num_milliseconds())?);
         println!(
             "{runs} simulations: {stored} messages, {handled} handled, {dead} dead letters, {receives} receives, \
-             {faults} faults, {:.0} h of virtual time in {:.1} s: {:.0} messages per second, {memory_mib} MiB at most",
+             {faults} faults, {:.0} h of virtual time in {:.1} s with {:.1} s of processor time: {} messages in each, \
+             {memory_mib} MiB at most",
             lasted.as_secs_f64() / 3_600.0,
             took.as_secs_f64(),
-            f64::from(u32::try_from(*stored).unwrap_or(u32::MAX)) / took.as_secs_f64(),
+            cpu.as_secs_f64(),
+            u128::from(*stored) * 1_000 / cpu.as_millis().max(1),
         );
         if memory_mib > MEMORY_MIB_MAX {
             println!(
@@ -115,21 +137,76 @@ fn simulate(arguments: &Arguments) -> Result<bool, BoxError> {
     }
     let from = arguments.from.unwrap_or_else(|| fastrand::u64(..u64::from(u32::MAX)));
     println!("simulating seeds from {from}");
-    let (started, mut totals) = (Instant::now(), Totals::default());
-    for seed in from.. {
-        let settings = Settings::new(seed, arguments.messages);
-        let run = run(&settings).map_err(|error| format!("seed {seed}: {error}"))?;
-        totals.add(&run);
-        if !run.violations.is_empty() {
-            totals.print(started.elapsed())?;
-            report(&settings, &run);
-            return Ok(false);
-        }
-        if started.elapsed() >= Duration::from_secs(arguments.seconds) {
-            break;
-        }
+    let started = Instant::now();
+    let seeds = Seeds {
+        next: AtomicU64::new(from),
+        from,
+        end: arguments.seeds.map(|seeds| from.saturating_add(seeds)),
+        until: started + Duration::from_secs(arguments.seconds),
+        is_over: AtomicBool::new(false),
+        messages: arguments.messages,
+    };
+    let threads = arguments.threads.map_or_else(available_parallelism, Ok)?;
+    let results: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads.get()).map(|_| scope.spawn(|| seeds.simulate())).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    let (mut totals, mut found) = (Totals::default(), Vec::new());
+    for result in results {
+        let (part, violated) = result?;
+        totals.add(&part);
+        found.extend(violated);
     }
-    totals.print(started.elapsed())
+    let is_bounded = totals.print(started.elapsed())?;
+    found.sort_unstable_by_key(|(settings, _): &(Settings, Run)| settings.seed);
+    for (settings, run) in &found {
+        report(settings, run);
+    }
+    Ok(found.is_empty() && is_bounded)
+}
+
+/// The seeds that threads take in turn.
+struct Seeds {
+    next: AtomicU64,
+    /// The first seed that is not simulated; without it, [`until`](Self::until) counts.
+    end: Option<u64>,
+    until: Instant,
+    from: u64,
+    /// Whether a property did not hold, or a simulation failed.
+    is_over: AtomicBool,
+    messages: u32,
+}
+
+impl Seeds {
+    /// Simulates seeds until the end; returns their sums, and the one in which a property did not hold.
+    fn simulate(&self) -> Result<(Totals, Option<(Settings, Run)>), String> {
+        let mut totals = Totals::default();
+        while let Some(seed) = self.next() {
+            let settings = Settings::new(seed, self.messages);
+            let result = run(&settings);
+            let run = result.inspect_err(|_| self.end()).map_err(|error| format!("seed {seed}: {error}"))?;
+            totals.add(&Totals::of(&run));
+            if !run.violations.is_empty() {
+                self.end();
+                return Ok((totals, Some((settings, run))));
+            }
+        }
+        Ok((totals, None))
+    }
+
+    /// Returns the next seed; the first also if the time is over.
+    fn next(&self) -> Option<u64> {
+        let seed = self.next.fetch_add(1, Ordering::Relaxed);
+        let is_over = match self.end {
+            Some(end) => seed >= end,
+            None => Instant::now() >= self.until && seed > self.from,
+        };
+        (!is_over && !self.is_over.load(Ordering::Relaxed)).then_some(seed)
+    }
+
+    fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Prints what a simulation found, and the smallest one that still finds it.

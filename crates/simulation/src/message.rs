@@ -6,8 +6,8 @@ use fastrand::Rng;
 
 use crate::dice::Dice;
 
-/// Starts the number of a message in its body.
-const MARK: &str = "sim#";
+/// Starts the number of a message in its body, with a `#` after it.
+const MARK: &str = "sim";
 
 /// Digits of the number of a message.
 const DIGITS: usize = 8;
@@ -43,7 +43,20 @@ pub(crate) struct Message {
     pub(crate) key_of: u32,
     /// When the client sends the same request again, after it was accepted.
     pub(crate) repeated_after: Option<Duration>,
-    padding_bytes: usize,
+    pub(crate) padding_bytes: usize,
+}
+
+/// When the messages of a workload are sent, and how large they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Workload {
+    /// How long they are sent, without the pause.
+    pub(crate) lasts: Duration,
+    /// The pause in the middle.
+    pub(crate) idle: Duration,
+    /// How many of them are sent at the same time.
+    pub(crate) burst: u32,
+    /// Whether there are large ones among them.
+    pub(crate) is_large: bool,
 }
 
 /// Where a message comes from.
@@ -79,8 +92,9 @@ pub(crate) enum Behaviour {
 }
 
 impl Message {
-    /// Returns a message of a workload that lasts for `workload`, with a pause of `idle` in the middle.
-    pub(crate) fn new(dice: &Dice, number: u32, count: u32, workload: Duration, idle: Duration) -> Self {
+    /// Returns a message of a workload of `count`.
+    pub(crate) fn new(dice: &Dice, number: u32, count: u32, workload: &Workload) -> Self {
+        let Workload { lasts, idle, burst, is_large } = *workload;
         let mut rng = dice.about("message", u64::from(number));
         let sender = match rng.u32(0..100) {
             0 => Sender::OtherType,
@@ -90,16 +104,17 @@ impl Message {
         };
         let mut message = Self {
             number,
-            at: workload.mul_f64(f64::from(number) / f64::from(count.max(1)))
+            at: lasts.mul_f64(f64::from(number - number % burst.max(1)) / f64::from(count.max(1)))
                 + if number > count / 2 { idle } else { Duration::ZERO },
             group: (0..GROUPS).find(|_| rng.u32(0..3) == 0).unwrap_or(GROUPS),
             sender,
             behaviour: Behaviour::new(&mut rng),
             key_of: if number > 0 && rng.u32(0..50) == 0 { rng.u32(0..number) } else { number },
             repeated_after: (rng.u32(0..20) == 0).then(|| Duration::from_millis(rng.u64(0..20_000))),
-            padding_bytes: match rng.u32(0..1_000) {
-                0 => LARGE_BYTES,
-                1..30 => rng.usize(1_000..50_000),
+            padding_bytes: match rng.u32(0..100) {
+                0 if is_large => LARGE_BYTES,
+                1..10 if is_large => rng.usize(1_000..50_000),
+                1..3 => rng.usize(200..10_000),
                 _ => rng.usize(0..200),
             },
         };
@@ -119,8 +134,13 @@ impl Message {
     /// Returns the payload.
     pub(crate) fn payload(&self) -> String {
         let Self { number, group, .. } = self;
-        let padding = "x".repeat(self.padding_bytes);
-        format!(r#"{{"n":"{MARK}{number:0DIGITS$}","group":"g{group}","padding":"{padding}"}}"#)
+        let (key, padding) = (self.key(), "x".repeat(self.padding_bytes));
+        format!(r#"{{"n":"{MARK}#{number:0DIGITS$}","group":"g{group}","key":"{key}","padding":"{padding}"}}"#)
+    }
+
+    /// Returns the idempotency key.
+    pub(crate) fn key(&self) -> String {
+        format!("key-{}", self.key_of)
     }
 
     /// Returns the body of a message that is not an event.
@@ -153,8 +173,14 @@ impl Behaviour {
 
 /// Returns the number of the message that a text has, or is about.
 pub(crate) fn number_in(text: &str) -> Option<u32> {
-    let (_, rest) = text.split_once(MARK)?;
-    rest.get(..DIGITS)?.parse().ok()
+    numbers_in(text).next()
+}
+
+/// Returns the numbers of the messages that a text has.
+pub(crate) fn numbers_in(text: &str) -> impl Iterator<Item = u32> {
+    // A byte is found more quickly than a text.
+    let marks = text.match_indices('#').filter(|(at, _)| text[..*at].ends_with(MARK));
+    marks.filter_map(|(at, _)| text.get(at + 1..at + 1 + DIGITS)?.parse().ok())
 }
 
 #[cfg(test)]
@@ -164,7 +190,8 @@ mod tests {
     #[test]
     fn large_payloads_are_about_the_limits() {
         let dice = Dice::new(7);
-        let new = |number| Message::new(&dice, number, 100, Duration::from_secs(60), Duration::ZERO);
+        let workload = Workload { lasts: Duration::from_secs(60), idle: Duration::ZERO, burst: 1, is_large: true };
+        let new = |number| Message::new(&dice, number, 100, &workload);
         let large = (0..20_000).map(new).filter(|message| message.sender == Sender::Client);
         let mut sizes: Vec<_> = large
             .map(|message| (message.payload().len(), message.is_too_large()))
@@ -179,8 +206,10 @@ mod tests {
 
     #[test]
     fn the_number_of_a_message_is_found_in_its_payload() {
-        let message = Message::new(&Dice::new(7), 42, 100, Duration::from_secs(60), Duration::ZERO);
+        let workload = Workload { lasts: Duration::from_secs(60), idle: Duration::ZERO, burst: 1, is_large: true };
+        let message = Message::new(&Dice::new(7), 42, 100, &workload);
         assert_eq!(number_in(&message.payload()), Some(42));
         assert_eq!(number_in("sim#1"), None);
+        assert_eq!(numbers_in("sim#00000001, sim#00000002").collect::<Vec<_>>(), [1, 2]);
     }
 }

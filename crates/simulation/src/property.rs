@@ -8,6 +8,7 @@ pub(crate) enum Property {
     AcceptedIsStored,
     NotStoredIsTrue,
     RepeatsHaveOneId,
+    IdsNameTheirMessage,
     RequestsAreAnswered,
     NothingIsLost,
     NothingIsInvented,
@@ -24,10 +25,11 @@ pub(crate) enum Property {
 }
 
 impl Property {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::AcceptedIsStored,
         Self::NotStoredIsTrue,
         Self::RepeatsHaveOneId,
+        Self::IdsNameTheirMessage,
         Self::RequestsAreAnswered,
         Self::NothingIsLost,
         Self::NothingIsInvented,
@@ -47,15 +49,16 @@ impl Property {
     pub(crate) fn words(self) -> &'static str {
         match self {
             Self::AcceptedIsStored => {
-                "The queue has stored the message of a request before the request is answered 202."
+                "The queue has stored the message of a request, or of an item of a batch, before it is answered 202."
             }
             Self::NotStoredIsTrue => {
-                "A request whose answer has neither 202 nor an id did not store its message, then or later."
+                "A request or an item whose answer has neither 202 nor an id did not store its message, then or later."
             }
-            Self::RepeatsHaveOneId => "Every 202 for the same request has the same id.",
+            Self::RepeatsHaveOneId => "Every 202 for the same message has the same id.",
+            Self::IdsNameTheirMessage => "The id of a 202 is that of the event that the handler receives.",
             Self::RequestsAreAnswered => {
-                "Every request is answered before its timeout: with 202 or 503, or with 413 if its payload is larger \
-                 than the contract or the queue allows."
+                "Every request is answered before its timeout, with a result for each item of a batch: with 202 or 503, or \
+                 with 413 if its payload is larger than the contract or the queue allows."
             }
             Self::NothingIsLost => {
                 "A message leaves the queue only after it was handled or is in the dead-letter queue."

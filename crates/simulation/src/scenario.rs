@@ -8,7 +8,8 @@ use fastrand::Rng;
 use crate::deploy::{Change, Deploy, Handlers};
 use crate::dice::Dice;
 use crate::fault::Site;
-use crate::message::{Message, Sender};
+use crate::message::{Message, Sender, Workload};
+use crate::sending::Sending;
 
 /// Until when clients send.
 const WORKLOAD: Duration = Duration::from_secs(120);
@@ -25,6 +26,12 @@ const IDLE_MAX: Duration = Duration::from_secs(6 * 3_600);
 /// How far the clock of an environment is wrong, at most: more than the date of a signature may be,
 /// [`SIGNED_WITHIN`](crate::http_server::SIGNED_WITHIN).
 const SKEW_MAX: Duration = Duration::from_secs(6 * 60);
+
+/// How many messages are sent at the same time, at most.
+const BURST_MAX: u32 = 32;
+
+/// In one of so many seeds, one message of a hundred is large.
+const LARGE_EVERY: u32 = 32;
 
 /// How many failures in one call's place are expected of a hundred calls, at most.
 const FAULTS_PERCENT_MAX: u32 = 20;
@@ -71,6 +78,8 @@ pub(crate) struct Scenario {
     /// When clients change to the second API key.
     pub(crate) key_changes_at: Duration,
     pub(crate) messages: Vec<Message>,
+    /// Which of them are sent together, in order.
+    pub(crate) sendings: Vec<Sending>,
 }
 
 impl Scenario {
@@ -107,6 +116,11 @@ impl Scenario {
         let window_s = if fifo || rng.bool() { 0 } else { rng.u64(1..=5) };
         let has_store = rng.bool();
         let receive_count_max = if fifo && !rabbitmq { for_fifo } else { rng.u32(1..=6) };
+        let burst = if rng.bool() { 1 } else { rng.u32(1..=BURST_MAX) };
+        // Most of the time would be spent on their bytes, so they are in few seeds.
+        let is_large = rng.u32(0..LARGE_EVERY) == 0;
+        let workload = Workload { lasts: WORKLOAD, idle, burst, is_large };
+        let messages: Vec<_> = (0..count).map(|number| Message::new(dice, number, count, &workload)).collect();
         Self {
             rabbitmq,
             nack_counts: of_rabbitmq.bool(),
@@ -138,7 +152,8 @@ impl Scenario {
             redrives: (0..redrives).map(|_| at(&mut rng)).collect(),
             has_tool: later.bool(),
             key_changes_at: WORKLOAD.mul_f64(rng.f64()),
-            messages: (0..count).map(|number| Message::new(dice, number, count, WORKLOAD, idle)).collect(),
+            sendings: Sending::all(dice, &messages),
+            messages,
         }
     }
 
@@ -150,6 +165,11 @@ impl Scenario {
             Some(deploy) if deploy.when.contains(&now) => first.changed(deploy.change),
             _ => first,
         }
+    }
+
+    /// Returns whether the payload of a message is larger than what is stored.
+    pub(crate) fn is_too_large(&self, message: u32) -> bool {
+        self.messages.get(message as usize).is_some_and(Message::is_too_large)
     }
 
     /// Returns the group within which a message is handled in order.
@@ -197,7 +217,15 @@ impl Scenario {
 
 /// Returns an outage of minutes, of what the consumer and the mapping call.
 fn outage(rng: &mut Rng) -> Option<(Site, Range<Duration>)> {
-    let sites = [Site::Send, Site::DeadLetter, Site::Visibility, Site::Attributes, Site::Receive, Site::Delete];
+    let sites = [
+        Site::Send,
+        Site::SendBatch,
+        Site::DeadLetter,
+        Site::Visibility,
+        Site::Attributes,
+        Site::Receive,
+        Site::Delete,
+    ];
     let when = away(rng);
     Some((rng.choice(sites)?, when))
 }

@@ -157,11 +157,12 @@ async fn simulate(settings: &Settings, links: &Links) -> Result<Run, BoxError> {
         });
     }
     let mut senders = JoinSet::new();
-    for message in scenario.messages.iter().filter(|message| world.is_sent(message.number)) {
-        sleep_until(started + message.at).await;
-        match message.sender {
-            Sender::Client => drop(senders.spawn(Arc::clone(&ingress).client(message.clone()))),
-            _ => send_by_another(&world, message).await?,
+    for sending in scenario.sendings.iter().filter_map(|sending| sending.only(|message| world.is_sent(message))) {
+        sleep_until(started + sending.at).await;
+        let other = sending.messages.first().and_then(|number| scenario.messages.get(*number as usize));
+        match other.filter(|message| message.sender != Sender::Client) {
+            None => drop(senders.spawn(Arc::clone(&ingress).client(sending))),
+            Some(message) => send_by_another(&world, message).await?,
         }
     }
     while let Some(sent) = senders.join_next().await {

@@ -8,13 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use sqs_emulator::ApiError;
+use sqs_emulator::{ApiError, Caller as EmulatorCaller};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::fault::{Kind, Site};
-use crate::message::number_in;
+use crate::message::{number_in, numbers_in};
 use crate::world::{Injected, World};
 
 /// Who calls, and for what: the number of the request or of the invocation.
@@ -52,9 +54,10 @@ pub(crate) async fn call(world: &Arc<World>, caller: &Caller, target: &str, body
 }
 
 async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, body: &[u8]) -> Option<Reply> {
-    let message = std::str::from_utf8(body).ok().and_then(number_in);
-    let subject = message.map_or(number, u64::from);
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    let subject = number_in(text).map_or(number, u64::from);
     let site = match (caller, action) {
+        (Caller::Ingress(_), "SendMessageBatch") => Site::SendBatch,
         (Caller::Ingress(_), _) => Site::Send,
         (Caller::Tool(_), _) => Site::Redrive,
         (Caller::Consumer(_), action) if action.ends_with("Item") => Site::Store,
@@ -68,13 +71,13 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
             world.ledger().policy_unread(world.now());
         }
         match caller {
-            // There may be copies of the message.
-            Caller::Ingress(_) => message.into_iter().for_each(|message| world.ledger().touch(message)),
+            // There may be copies of the messages.
+            Caller::Ingress(_) => world.ledger().touch_all(&numbers_in(text).collect::<Vec<_>>()),
             Caller::Consumer(_) => world.ledger().touch_invocation(number),
             Caller::Tool(_) => {
                 let mut ledger = world.ledger();
                 ledger.touch_dead_letters();
-                message.into_iter().for_each(|message| ledger.touch(message));
+                numbers_in(text).for_each(|message| ledger.touch(message));
             }
         }
     }
@@ -108,7 +111,14 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
         }
         // As if the body had changed on its way, and SQS had stored that.
         Kind::NotMd5 => {
-            let answer = json!({ "MessageId": "other", "MD5OfMessageBody": "d41d8cd98f00b204e9800998ecf8427e" });
+            let other = |id: &Value| json!({ "Id": id, "MessageId": "other", "MD5OfMessageBody": "d41d8cd98f00b204e9800998ecf8427e" });
+            let input: Value = serde_json::from_slice(body).unwrap_or_default();
+            let answer = match input["Entries"].as_array() {
+                Some(entries) => {
+                    json!({ "Successful": entries.iter().map(|entry| other(&entry["Id"])).collect::<Vec<_>>() })
+                }
+                None => other(&Value::Null),
+            };
             Some(Reply { status: 200, error: None, body: answer.to_string().into_bytes() })
         }
         Kind::Partly => {
@@ -128,16 +138,17 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
 
 /// Carries out a call without a fault.
 async fn carried_out(world: &World, caller: &Caller, number: u64, action: &str, body: &[u8]) -> Reply {
-    let input = serde_json::from_slice(body).unwrap_or_default();
     if action.ends_with("Item") {
-        return written(world, action, &input);
+        return written(world, action, &serde_json::from_slice(body).unwrap_or_default());
     }
-    match world.sqs.call(action, input).await {
+    match world.sqs.call_json(&EmulatorCaller::default(), action, body).await {
         Ok(output) => {
             if let Caller::Ingress(_) = caller {
-                world.ledger().request_stored(world.now(), number);
+                for message in stored(body, &output).unwrap_or_default() {
+                    world.ledger().request_stored(world.now(), number, message);
+                }
             }
-            Reply { status: 200, error: None, body: output.to_string().into_bytes() }
+            Reply { status: 200, error: None, body: output }
         }
         Err(error) => of_error(&error),
     }
@@ -156,6 +167,35 @@ fn written(world: &World, action: &str, input: &Value) -> Reply {
         Ok(()) => Reply { status: 200, error: None, body: b"{}".to_vec() },
         Err(refused) => Reply { status: 400, error: None, body: refused.body().to_string().into_bytes() },
     }
+}
+
+/// The part of a batch call, or of its answer, that names entries.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Batch<'a> {
+    #[serde(borrow)]
+    entries: Vec<Entry<'a>>,
+    #[serde(borrow)]
+    successful: Vec<Entry<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry<'a> {
+    id: &'a str,
+    #[serde(borrow)]
+    message_body: Option<&'a RawValue>,
+}
+
+/// Returns the messages of a send, or of a batch of them, that its answer says are stored.
+fn stored(input: &[u8], output: &[u8]) -> Option<Vec<u32>> {
+    let Batch { entries, .. } = serde_json::from_slice(input).ok()?;
+    if entries.is_empty() {
+        return Some(vec![number_in(std::str::from_utf8(input).ok()?)?]);
+    }
+    let Batch { successful, .. } = serde_json::from_slice(output).ok()?;
+    let is_stored = |entry: &&Entry<'_>| successful.iter().any(|stored| stored.id == entry.id);
+    Some(entries.iter().filter(is_stored).filter_map(|entry| number_in(entry.message_body?.get())).collect())
 }
 
 fn of_error(error: &ApiError) -> Reply {

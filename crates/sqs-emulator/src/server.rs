@@ -15,7 +15,6 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::actions::Input;
 use crate::caller::Caller;
 use crate::error::{ApiError, ErrorKind};
 use crate::message::fresh_uuid;
@@ -194,15 +193,13 @@ async fn answer_json(
 /// Runs an action on its JSON text; returns the answer's.
 async fn call(sqs: &Sqs, headers: &HeaderMap, uri: &Uri, action: &str, body: &[u8]) -> Result<Vec<u8>, ApiError> {
     // Some tools send an empty body for a request without members.
-    let input = Input::Json(if body.is_empty() { b"{}" } else { body });
+    let input = if body.is_empty() { b"{}" } else { body };
     let caller = match action {
         // Only a new queue takes account and Region.
         "CreateQueue" => caller(headers, uri),
         _ => Caller { trace_header: trace_header(headers), ..Caller::default() },
     };
-    let output = sqs.run(&caller, action, input).await?;
-    // An answer can always be written.
-    Ok(serde_json::to_vec(&output).unwrap_or_default())
+    sqs.call_json(&caller, action, input).await
 }
 
 fn status_of(error: &ApiError) -> StatusCode {

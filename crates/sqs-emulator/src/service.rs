@@ -82,8 +82,18 @@ impl Sqs {
         self.run(caller, action, Input::Value(input)).await.map(Answer::into_value)
     }
 
+    /// Runs an action like [`call_as`](Self::call_as) on the text of its input; returns that of the answer.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub async fn call_json(&self, caller: &Caller, action: &str, input: &[u8]) -> Result<Vec<u8>, ApiError> {
+        let answer = self.run(caller, action, Input::Json(input)).await?;
+        // An answer can always be written.
+        Ok(serde_json::to_vec(&answer).unwrap_or_default())
+    }
+
     /// Runs an action on its input as JSON text or as a value.
-    pub(crate) async fn run(&self, caller: &Caller, action: &str, input: Input<'_>) -> Result<Answer, ApiError> {
+    async fn run(&self, caller: &Caller, action: &str, input: Input<'_>) -> Result<Answer, ApiError> {
         if action == "ReceiveMessage" {
             return self.receive(input).await;
         }

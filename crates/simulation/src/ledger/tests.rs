@@ -69,12 +69,12 @@ fn invoke(
 #[test]
 fn a_simulation_without_faults_violates_nothing() {
     check(&[], |ledger, scenario| {
-        let request = ledger.requested(0);
+        let request = ledger.requested(&[0]);
         ledger.queued(NOW, Some(0), Some(0), "");
-        ledger.request_stored(NOW, request);
+        ledger.request_stored(NOW, request, 0);
         ledger.answered(NOW, request, &accepted("a"));
-        let repeat = ledger.requested(0);
-        ledger.request_stored(NOW, repeat);
+        let repeat = ledger.requested(&[0]);
+        ledger.request_stored(NOW, repeat, 0);
         ledger.answered(NOW, repeat, &accepted("a"));
         invoke(ledger, scenario, 0, Decision::Done, &[], "done");
         ledger.deleted(NOW, 0);
@@ -85,35 +85,50 @@ fn a_simulation_without_faults_violates_nothing() {
 #[test]
 fn the_answers_to_requests_are_checked() {
     check(&[Property::AcceptedIsStored], |ledger, _| {
-        let request = ledger.requested(0);
+        let request = ledger.requested(&[0]);
         ledger.answered(NOW, request, &accepted("a"));
     });
     check(&[Property::NotStoredIsTrue], |ledger, _| {
-        let request = ledger.requested(0);
-        ledger.request_stored(NOW, request);
+        let request = ledger.requested(&[0]);
+        ledger.request_stored(NOW, request, 0);
         ledger.answered(NOW, request, &Conclusion::NotStored);
     });
     check(&[Property::NotStoredIsTrue], |ledger, _| {
-        let request = ledger.requested(0);
-        ledger.request_stored(NOW, request);
+        let request = ledger.requested(&[0]);
+        ledger.request_stored(NOW, request, 0);
         ledger.answered(NOW, request, &Conclusion::TooLarge);
     });
     check(&[Property::NotStoredIsTrue], |ledger, _| {
-        let request = ledger.requested(0);
+        let request = ledger.requested(&[0]);
         ledger.answered(NOW, request, &Conclusion::NotStored);
-        ledger.request_stored(NOW, request);
+        ledger.request_stored(NOW, request, 0);
     });
     check(&[], |ledger, _| {
-        let request = ledger.requested(0);
+        let request = ledger.requested(&[0]);
         ledger.answered(NOW, request, &Conclusion::Unknown);
-        ledger.request_stored(NOW, request);
+        ledger.request_stored(NOW, request, 0);
     });
     check(&[Property::RepeatsHaveOneId], |ledger, _| {
         for id in ["a", "b"] {
-            let request = ledger.requested(0);
-            ledger.request_stored(NOW, request);
+            let request = ledger.requested(&[0]);
+            ledger.request_stored(NOW, request, 0);
             ledger.answered(NOW, request, &accepted(id));
         }
+    });
+    check(&[Property::AcceptedIsStored], |ledger, _| {
+        let request = ledger.requested(&[0, 3]);
+        ledger.request_stored(NOW, request, 3);
+        ledger.answered(NOW, request, &accepted("a"));
+        ledger.answered(NOW, request + 1, &accepted("b"));
+    });
+    check(&[Property::IdsNameTheirMessage; 2], |ledger, _| {
+        let request = ledger.requested(&[0, 3]);
+        ledger.request_stored(NOW, request, 0);
+        ledger.request_stored(NOW, request, 3);
+        ledger.delivered(NOW, 0, "a");
+        ledger.answered(NOW, request, &accepted("b"));
+        ledger.answered(NOW, request + 1, &accepted("a"));
+        ledger.delivered(NOW, 3, "b");
     });
     check(&[Property::RequestsAreAnswered], |ledger, _| ledger.answered_otherwise(NOW, 0, "500"));
 }
@@ -346,13 +361,13 @@ fn an_acknowledged_delivery_was_handled_or_has_a_copy() {
 #[test]
 fn a_stored_message_is_that_of_the_first_request_that_may_have_sent_it() {
     check(&[], |ledger, _| {
-        let attempts = [ledger.requested(0), ledger.requested(0)];
+        let attempts = [ledger.requested(&[0]), ledger.requested(&[0])];
         ledger.answered(NOW, attempts[0], &Conclusion::Unknown);
         ledger.answered(NOW, attempts[1], &Conclusion::NotStored);
         ledger.one_request_stored(NOW, &attempts);
     });
     check(&[Property::NotStoredIsTrue], |ledger, _| {
-        let attempt = ledger.requested(0);
+        let attempt = ledger.requested(&[0]);
         ledger.answered(NOW, attempt, &Conclusion::NotStored);
         ledger.one_request_stored(NOW, &[attempt]);
     });
