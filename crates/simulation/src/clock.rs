@@ -116,6 +116,14 @@ impl<F: Future> Future for Skewed<F> {
     }
 }
 
+/// Calls a function that waits for another thread, with the clocks of the system.
+pub(crate) fn in_real_time<T>(wait: impl FnOnce() -> T) -> T {
+    let started = STARTED.take();
+    let result = wait();
+    STARTED.set(started);
+    result
+}
+
 /// Returns the time since the start of the simulation of this thread.
 pub(crate) fn elapsed() -> Option<Duration> {
     if let Ok(Some(followed)) = FOLLOWED.try_with(Cell::get) {

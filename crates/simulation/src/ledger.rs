@@ -495,7 +495,7 @@ impl Ledger {
         }
     }
 
-    /// The consumer has logged the outcome of a delivery.
+    /// The consumer has logged the outcome of a delivery; it is empty if another delivery had it.
     pub(crate) fn logged(&mut self, invocation: u64, broker_id: &str, outcome: &str) {
         if let Some(invocation) = self.invocations.get_mut(index(invocation)) {
             invocation.logged.push((broker_id.to_owned(), outcome.to_owned()));
@@ -512,7 +512,11 @@ impl Ledger {
             Ended::TimedOut => {
                 return self.violated(now, Property::InvocationsEndInTime, &format!("invocation {number}"));
             }
-            Ended::FunctionError { .. } | Ended::Throttled => return,
+            Ended::FunctionError { .. } | Ended::Throttled => {
+                // RabbitMQ delivers the whole batch again, which uses up a receive of each message.
+                let again = batch.iter().filter(|_| scenario.rabbitmq);
+                return again.for_each(|(message, _)| self.touch(*message));
+            }
         };
         let Ok(BatchResponse { failures }) = serde_json::from_slice(answer) else {
             let answer = String::from_utf8_lossy(answer).into_owned();

@@ -10,6 +10,9 @@ use tracing::{Event, Metadata, Subscriber};
 
 use crate::world::World;
 
+/// The reason of a delivery on an ordered queue of RabbitMQ whose outcome was logged before its batch came again.
+const SETTLED_BEFORE: &str = "settled before its batch was returned";
+
 /// Passes the outcomes of deliveries to the ledger.
 pub(crate) struct Outcomes(pub(crate) Arc<World>);
 
@@ -17,6 +20,7 @@ pub(crate) struct Outcomes(pub(crate) Arc<World>);
 #[derive(Default)]
 struct Line {
     outcome: Option<String>,
+    reason: Option<String>,
     broker_id: Option<String>,
     request_id: Option<String>,
 }
@@ -25,6 +29,7 @@ impl Visit for Line {
     fn record_str(&mut self, field: &Field, value: &str) {
         let to = match field.name() {
             "outcome" => &mut self.outcome,
+            "reason" => &mut self.reason,
             "broker_id" => &mut self.broker_id,
             "request_id" => &mut self.request_id,
             _ => return,
@@ -48,7 +53,10 @@ impl Subscriber for Outcomes {
         let mut line = Line::default();
         event.record(&mut line);
         let number = line.request_id.and_then(|number| number.parse().ok());
-        if let (Some(number), Some(broker_id), Some(outcome)) = (number, line.broker_id, line.outcome) {
+        if let (Some(number), Some(broker_id), Some(mut outcome)) = (number, line.broker_id, line.outcome) {
+            if line.reason.as_deref() == Some(SETTLED_BEFORE) {
+                outcome.clear();
+            }
             self.0.ledger().logged(number, &broker_id, &outcome);
         }
     }

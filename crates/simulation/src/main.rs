@@ -36,6 +36,9 @@ struct Arguments {
     /// The messages of a simulation.
     #[arg(long, default_value_t = 400)]
     messages: u32,
+    /// Simulates RabbitMQ instead of SQS. Its checks still report some messages that were settled as they should be
+    #[arg(long)]
+    rabbitmq: bool,
     /// Sends these messages alone: 3,17
     #[arg(long, value_delimiter = ',', requires = "seed")]
     only_messages: Option<Vec<u32>>,
@@ -129,7 +132,7 @@ fn simulate(arguments: &Arguments) -> Result<bool, BoxError> {
         return Ok(true);
     }
     if let Some(seed) = arguments.seed {
-        let settings = Settings::new(seed, arguments.messages).printed();
+        let settings = Settings::new(seed, arguments.messages).on_rabbitmq(arguments.rabbitmq).printed();
         let settings = settings.only(arguments.only_messages.clone(), arguments.only_faults.clone())?;
         let run = run(&settings)?;
         println!("seed {seed}: schedule {:016x}, {} violations", run.hash, run.violations.len());
@@ -145,6 +148,7 @@ fn simulate(arguments: &Arguments) -> Result<bool, BoxError> {
         until: started + Duration::from_secs(arguments.seconds),
         is_over: AtomicBool::new(false),
         messages: arguments.messages,
+        is_rabbitmq: arguments.rabbitmq,
     };
     let threads = arguments.threads.map_or_else(available_parallelism, Ok)?;
     let results: Vec<_> = thread::scope(|scope| {
@@ -175,6 +179,7 @@ struct Seeds {
     /// Whether a property did not hold, or a simulation failed.
     is_over: AtomicBool,
     messages: u32,
+    is_rabbitmq: bool,
 }
 
 impl Seeds {
@@ -182,7 +187,7 @@ impl Seeds {
     fn simulate(&self) -> Result<(Totals, Option<(Settings, Run)>), String> {
         let mut totals = Totals::default();
         while let Some(seed) = self.next() {
-            let settings = Settings::new(seed, self.messages);
+            let settings = Settings::new(seed, self.messages).on_rabbitmq(self.is_rabbitmq);
             let result = run(&settings);
             let run = result.inspect_err(|_| self.end()).map_err(|error| format!("seed {seed}: {error}"))?;
             totals.add(&Totals::of(&run));
@@ -222,8 +227,9 @@ fn report(settings: &Settings, run: &Run) {
         println!("  {violation}");
     }
     let kept: Vec<_> = shrunk.messages.iter().map(ToString::to_string).collect();
+    let broker = if settings.is_rabbitmq { " --rabbitmq" } else { "" };
     println!(
-        "simulate --seed {seed} --messages {messages} --only-messages '{}' --only-faults '{}'",
+        "simulate{broker} --seed {seed} --messages {messages} --only-messages '{}' --only-faults '{}'",
         kept.join(","),
         shrunk.faults.join(",")
     );

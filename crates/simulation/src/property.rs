@@ -57,8 +57,8 @@ impl Property {
             Self::RepeatsHaveOneId => "Every 202 for the same message has the same id.",
             Self::IdsNameTheirMessage => "The id of a 202 is that of the event that the handler receives.",
             Self::RequestsAreAnswered => {
-                "Every request is answered before its timeout, with a result for each item of a batch: with 202 or 503, or \
-                 with 413 if its payload is larger than the contract or the queue allows."
+                "Every request is answered before its timeout, with a result for each item of a batch: with 202 or \
+                 503, or with 413 if its payload is larger than the contract or the queue allows."
             }
             Self::NothingIsLost => {
                 "A message leaves the queue only after it was handled or is in the dead-letter queue."
@@ -66,17 +66,17 @@ impl Property {
             Self::NothingIsInvented => "Only messages that were sent and not refused are on the queue.",
             Self::PayloadsAreIntact => "A handler receives the payload byte for byte.",
             Self::DeadLettersHaveTheirReason => {
-                "A dead letter was rejected by its handler, failed the last of its receives, has no handler or is not an \
-                 event, and its reason says which. While the idempotency store is away, a receive fails. The queue itself \
-                 dead-letters only what lost a receive to a fault."
+                "A dead letter was rejected by its handler, failed the last of its receives, has no handler or is not \
+                 an event, and its reason says which. While the idempotency store is away, a receive fails. The queue \
+                 itself dead-letters only what lost a receive to a fault."
             }
             Self::HealthyMessagesAreHandled => {
                 "A message whose handler succeeds is handled within a bound of receives that were not lost to a fault: \
                  3 on a standard queue, the batch size times the receives of a failing message plus 10 on a FIFO queue."
             }
             Self::GroupsAreInOrder => {
-                "On a FIFO or ordered queue, no message is handled before each earlier one of its group was handled or is \
-                 in the dead-letter queue."
+                "On a FIFO or ordered queue, no message is handled before each earlier one of its group was handled \
+                 or is in the dead-letter queue."
             }
             Self::EachDeliveryIsSettledOnce => {
                 "The answer of an invocation returns each message that was not handled or dead-lettered, and no other, \

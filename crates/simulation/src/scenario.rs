@@ -84,7 +84,7 @@ pub(crate) struct Scenario {
 
 impl Scenario {
     /// Returns the scenario of a seed, with this many messages.
-    pub(crate) fn new(dice: &Dice, count: u32) -> Self {
+    pub(crate) fn new(dice: &Dice, count: u32, rabbitmq: bool) -> Self {
         let mut rng = dice.about("scenario", 0);
         let fifo = rng.bool();
         let is_calm = rng.u32(0..4) == 0;
@@ -97,7 +97,6 @@ impl Scenario {
         // Of what came later, so that each seed keeps the rest of its scenario.
         let mut later = dice.about("scenario", 1);
         let mut of_rabbitmq = dice.about("rabbitmq", 0);
-        let rabbitmq = of_rabbitmq.u32(0..3) == 0;
         let mut rates = [0; Site::ALL.len()];
         for site in Site::ALL {
             let rng = match site {

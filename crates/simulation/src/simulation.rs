@@ -46,15 +46,24 @@ pub struct Settings {
     pub seed: u64,
     /// The number of messages.
     pub messages: u32,
+    /// Whether the queue is one of RabbitMQ instead of SQS.
+    pub is_rabbitmq: bool,
     pub(crate) is_printed: bool,
     pub(crate) only: Only,
 }
 
 impl Settings {
-    /// Returns the whole simulation of a seed.
+    /// Returns the whole simulation of a seed, on SQS.
     #[must_use]
     pub fn new(seed: u64, messages: u32) -> Self {
-        Self { seed, messages, is_printed: false, only: Only::default() }
+        Self { seed, messages, is_rabbitmq: false, is_printed: false, only: Only::default() }
+    }
+
+    /// Simulates RabbitMQ instead of SQS, if `is_rabbitmq`.
+    #[must_use]
+    pub fn on_rabbitmq(mut self, is_rabbitmq: bool) -> Self {
+        self.is_rabbitmq = is_rabbitmq;
+        self
     }
 
     /// Writes the schedule to the standard output.
@@ -133,7 +142,7 @@ pub fn run(settings: &Settings) -> Result<Run, BoxError> {
 
 async fn simulate(settings: &Settings, links: &Links) -> Result<Run, BoxError> {
     let dice = Dice::new(settings.seed);
-    let scenario = Scenario::new(&dice, settings.messages);
+    let scenario = Scenario::new(&dice, settings.messages, settings.is_rabbitmq);
     let queues = create_queues(&scenario, links).await?;
     let trace = Trace::new(settings.is_printed);
     let world = Arc::new(World::new(scenario, dice, settings.only.clone(), trace, queues));

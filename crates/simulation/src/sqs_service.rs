@@ -111,7 +111,8 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
         }
         // As if the body had changed on its way, and SQS had stored that.
         Kind::NotMd5 => {
-            let other = |id: &Value| json!({ "Id": id, "MessageId": "other", "MD5OfMessageBody": "d41d8cd98f00b204e9800998ecf8427e" });
+            const MD5: &str = "d41d8cd98f00b204e9800998ecf8427e";
+            let other = |id: &Value| json!({ "Id": id, "MessageId": "other", "MD5OfMessageBody": MD5 });
             let input: Value = serde_json::from_slice(body).unwrap_or_default();
             let answer = match input["Entries"].as_array() {
                 Some(entries) => {

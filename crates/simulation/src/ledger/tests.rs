@@ -7,8 +7,7 @@ use crate::message::Behaviour;
 const NOW: Duration = Duration::from_secs(1);
 
 fn scenario() -> Scenario {
-    let mut scenario = Scenario::new(&Dice::new(1), 4);
-    scenario.rabbitmq = false;
+    let mut scenario = Scenario::new(&Dice::new(1), 4, false);
     scenario.fifo = false;
     scenario.has_store = false;
     scenario.has_table = false;

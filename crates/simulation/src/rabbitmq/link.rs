@@ -138,7 +138,7 @@ impl Link {
                 state = self.state();
             }
             let waits = |state: &mut State| state.turn == Turn::Client && !state.has_looked;
-            let waited = self.changed.wait_timeout_while(state, TURN_MAX, waits);
+            let waited = clock::in_real_time(|| self.changed.wait_timeout_while(state, TURN_MAX, waits));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
             if state.turn != Turn::Client || !state.has_moved {
                 break;
@@ -167,7 +167,8 @@ impl Link {
             client.wake();
             state = self.state();
         }
-        let waited = self.changed.wait_timeout_while(state, TURN_MAX, |state| state.turn != Turn::Ended);
+        let works = |state: &mut State| state.turn != Turn::Ended;
+        let waited = clock::in_real_time(|| self.changed.wait_timeout_while(state, TURN_MAX, works));
         drop(waited);
     }
 

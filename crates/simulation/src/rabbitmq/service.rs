@@ -1,5 +1,5 @@
-//! [`Rabbitmq`]: the broker with its connections, its clock, and the faults of the whole broker. It reports to the ledger
-//! what happens to messages.
+//! [`Rabbitmq`]: the broker with its connections, its clock, and the faults of the whole broker. It reports to the
+//! ledger what happens to messages.
 
 use std::collections::BTreeMap;
 use std::future::{Future, ready};
@@ -135,8 +135,8 @@ impl Rabbitmq {
     /// Returns a broker with the queue and what belongs to it.
     pub(crate) fn new(links: Links, is_ordered: bool, nack_counts: bool) -> Result<Self, BoxError> {
         let file = format!(
-            "exchanges:\n  {QUEUE}:\n    type: topic\nqueues:\n  {QUEUE}:\n    bindings:\n      - exchange: {QUEUE}\n        \
-             routing-key: '#'\n    single-active-consumer: {is_ordered}\n"
+            "exchanges:\n  {QUEUE}:\n    type: topic\nqueues:\n  {QUEUE}:\n    bindings:\n      - exchange: {QUEUE}\n\
+             \x20       routing-key: '#'\n    single-active-consumer: {is_ordered}\n"
         );
         let topology = Topology::parse("topology.yaml", &file).map_err(|faults| faults.to_string())?;
         Ok(Self { links, broker: Mutex::new(Broker::new(&topology, nack_counts)), ..Self::default() })

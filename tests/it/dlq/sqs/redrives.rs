@@ -36,7 +36,9 @@ pub(super) async fn a_redriven_message_keeps_its_attributes(service: &Service) {
         let request = request.set_message_attributes(Some(attributes.clone()));
         let request = request.message_system_attributes(Sendable::AwsTraceHeader, header.expect("a header"));
         let request = request.set_message_deduplication_id(fifo.then(|| "d".to_owned()));
-        request.send().await.expect("stored");
+        let sent = request.send().await.expect("stored");
+        // The id of a message that is not an event is the one that SQS gave it first.
+        let first_id = sent.message_id().filter(|_| !body.starts_with('{'));
 
         for times in ["1", "2"] {
             let redriven = on(service, &["redrive", name(&queues.dead), "--one-by-one"]).await;
@@ -47,7 +49,9 @@ pub(super) async fn a_redriven_message_keeps_its_attributes(service: &Service) {
             assert_eq!(system(&message, System::MessageGroupId), "acme");
             assert_eq!(attribute(&message, "sluicegate-redrives"), Some(times));
             let kept = message.message_attributes().expect("attributes");
-            assert_eq!(kept.len(), 4, "the reason of the last failure is removed: {kept:?}");
+            assert_eq!(attribute(&message, "sluicegate-message-id"), first_id);
+            let count = 4 + usize::from(first_id.is_some());
+            assert_eq!(kept.len(), count, "the reason of the last failure is removed: {kept:?}");
             for name in ["tenant", "count", "raw"] {
                 assert_eq!(kept[name], attributes[name]);
             }
