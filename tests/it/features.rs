@@ -18,7 +18,7 @@ fn the_functions_use_the_dependencies_of_the_command() {
         ("consumer", &command, &[]),
         // Code of the broker feature. Third-party packages are those of the command with RabbitMQ.
         ("rabbitmq", &with_rabbitmq, &["sluicegate-batch", "sluicegate-ingress"]),
-        ("kafka", &with("sluicegate-cli/kafka"), &["sluicegate-ingress"]),
+        ("kafka", &with("sluicegate-cli/kafka"), &["sluicegate-batch", "sluicegate-ingress"]),
     ] {
         let built = compiled(command);
         let selection = [&["--package".to_owned(), function.to_owned()][..], command].concat();

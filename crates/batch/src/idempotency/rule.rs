@@ -35,7 +35,7 @@ pub enum IdempotencyKey {
 /// What happens while the store fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnStoreFailure {
-    /// The message is retried after the backoff of its type. That is no failure of the message: it does not count
+    /// The message is retried after the backoff of its type. It does not count as a failure of the message, so not
     /// towards the limit of an SQS FIFO queue, RabbitMQ or Kafka. The `maxReceiveCount` of a queue of SQS counts every
     /// receive, and in the last one the message is dead-lettered with this reason.
     Closed,
