@@ -142,7 +142,7 @@ pageTest("the page of the contract follows the files, and sends a sample of a ro
   await page.locator("section.route", { has: page.locator("h3:text-is('POST /orders')") }).waitFor();
   assert.equal(await faults.count(), 0);
   const text = readFileSync(project.contract, "utf8");
-  writeFileSync(project.contract, text.replace("queue: orders", "queu: orders"));
+  writeFileSync(project.contract, text.replace("queue: orders", "line: orders"));
   await faults.waitFor({ timeout: SHOWN_MS_MAX });
   assert.match(await faults.innerText(), /openapi\.yaml:\d+/);
   writeFileSync(project.contract, text);
