@@ -37,3 +37,12 @@ pub(crate) fn string(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
 pub(crate) fn object<'a>(raw: Option<&'a RawValue>) -> impl Iterator<Item = Member<'a>> {
     raw.and_then(|raw| json::members(raw.get(), usize::MAX).ok()).unwrap_or_default().into_iter()
 }
+
+/// Returns the byte that a number stands for: one of Java, which are signed, or an unsigned one.
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+pub(crate) fn byte(number: i64) -> Option<u8> {
+    match i8::try_from(number) {
+        Ok(signed) => Some(signed.cast_unsigned()),
+        Err(_) => u8::try_from(number).ok(),
+    }
+}

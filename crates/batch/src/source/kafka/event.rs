@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::record::KafkaRecord;
-use crate::source::raw::{BASE64, Unreadable, object, string};
+use crate::source::raw::{BASE64, Unreadable, byte, object, string};
 
 /// Values of `eventSource`: of Amazon MSK, and of a self-managed cluster in today's and in earlier documentation.
 const EVENT_SOURCES: [&str; 3] = ["aws:kafka", "SelfManagedKafka", "aws:SelfManagedKafka"];
@@ -138,10 +138,6 @@ fn headers(raw: Option<&RawValue>) -> Vec<(String, Vec<u8>)> {
 }
 
 fn bytes(raw: &RawValue) -> Option<Vec<u8>> {
-    let numbers: Vec<i16> = serde_json::from_str(raw.get()).ok()?;
-    let byte = |number: i16| match i8::try_from(number) {
-        Ok(signed) => Some(signed.cast_unsigned()),
-        Err(_) => u8::try_from(number).ok(),
-    };
+    let numbers: Vec<i64> = serde_json::from_str(raw.get()).ok()?;
     numbers.into_iter().map(byte).collect()
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use sluicegate_queue::rabbitmq::types::{AMQPValue, FieldTable, ShortString};
 
 use super::timestamp;
+use crate::source::raw;
 
 /// Returns the headers of an object. Names that are too long for AMQP are left out.
 pub(super) fn table(members: impl IntoIterator<Item = (String, Value)>) -> FieldTable {
@@ -41,14 +42,7 @@ pub(super) fn amqp(value: Value) -> AMQPValue {
 /// Returns the bytes of a string.
 fn bytes(members: &serde_json::Map<String, Value>) -> Option<Vec<u8>> {
     let (Some(Value::Array(bytes)), 1) = (members.get("bytes"), members.len()) else { return None };
-    bytes.iter().map(|byte| byte.as_i64().and_then(byte_of)).collect()
-}
-
-fn byte_of(value: i64) -> Option<u8> {
-    match i8::try_from(value) {
-        Ok(signed) => Some(signed.cast_unsigned()),
-        Err(_) => u8::try_from(value).ok(),
-    }
+    bytes.iter().map(|byte| byte.as_i64().and_then(raw::byte)).collect()
 }
 
 /// Returns the size of the value on the wire, in bytes.
