@@ -78,7 +78,7 @@ ALARMS = {
 ALARMS_OF_BROKER = {
     ("infra/queue.yaml", "sqs"): ["AgeAlarm", "DeadLetterAgeAlarm", "DeadLetterAlarm", "SilenceAlarm"],
     ("infra/queue.yaml", "rabbitmq"): ["RejectedAlarm"],
-    ("infra/queue.yaml", "kafka"): ["LagAlarm", "RejectedAlarm"],
+    ("infra/queue.yaml", "kafka"): ["RejectedAlarm", "TimeLagAlarm"],
     ("infra/monitoring.yaml", "kafka"): ["LagAlarm"],
 }
 
