@@ -194,7 +194,7 @@ impl NewProject {
         Ok(repository!("functions/ingress/openapi.yaml").replace("title: Sluicegate example API", &title)?.into_text())
     }
 
-    /// Returns the manifest of the command. In a project on RabbitMQ or Kafka it has the broker's client from the start.
+    /// Returns the manifest of the command, which has the client of a broker from the start.
     fn command(&self) -> Result<String, CommandError> {
         let manifest = project!("command.toml");
         let manifest = match self.broker.feature() {

@@ -58,13 +58,13 @@ pub(super) fn settings(
     settings
 }
 
-/// Returns whether the template's parameter can choose this broker. A template without such a parameter names its topics
-/// itself, beside its queues.
+/// Returns whether the template's parameter can choose this broker. A template without such a parameter names its
+/// topics itself, beside its queues.
 fn has_broker(options: &Options, text: &str, broker: &str) -> bool {
     // The plan reports the faults of the document.
-    let document = TemplateDocument::parse(&options.template.display().to_string(), text);
-    let allowed = document.ok().map(|document| document.value["Parameters"][BROKER_PARAMETER]["AllowedValues"].clone());
-    allowed.is_some_and(|allowed| allowed.as_array().is_some_and(|allowed| allowed.iter().any(|value| value == broker)))
+    let Ok(document) = TemplateDocument::parse(&options.template.display().to_string(), text) else { return false };
+    let allowed = document.value["Parameters"][BROKER_PARAMETER]["AllowedValues"].as_array();
+    allowed.is_some_and(|allowed| allowed.iter().any(|value| value == broker))
 }
 
 /// Returns the plan, with a binary for each function, and prints its notices.
