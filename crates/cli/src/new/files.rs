@@ -35,6 +35,10 @@ const CRATES: &[(&str, &str)] = &[
 /// The other dependencies of the functions.
 const OTHERS: &[&str] = &["serde", "serde_json", "tokio", "tracing"];
 
+/// The settings of the doctor in a project on Kafka: each deployment names its cluster, so the template names none.
+const CLUSTER: &str = " --parameter KafkaBootstrapServers=b-1.example.com:9098 \\
+    --parameter KafkaClusterArn=arn:aws:kafka:us-east-1:000000000000:cluster/example/0";
+
 /// The pages of the documentation that the files name.
 const PAGES: &[&str] = &["deploy.md", "develop.md"];
 
@@ -211,7 +215,9 @@ impl NewProject {
             Broker::Kafka => "format lints kafka tests contract template doctor sam",
         };
         let region = self.region.as_deref().unwrap_or("us-east-1");
-        Ok(project!("run").replace("{{steps}}", steps)?.replace("{{region}}", region)?.into_text())
+        let cluster = if self.broker == Broker::Kafka { CLUSTER } else { "" };
+        let run = project!("run").replace("{{steps}}", steps)?.replace("{{region}}", region)?;
+        Ok(run.replace("{{cluster}}", cluster)?.into_text())
     }
 }
 

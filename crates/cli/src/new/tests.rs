@@ -28,6 +28,7 @@ const FOREIGN: &[&str] = &[
     "{{broker}}",
     "{{repository}}",
     "{{steps}}",
+    "{{cluster}}",
     "{{region}}",
     "{{checkout}}",
     "{{cache}}",
@@ -116,6 +117,10 @@ fn the_template_has_the_routes_of_the_contract_and_the_broker() {
             assert_eq!(command.contains(&format!(r#"["functions", "{name}"]"#)), broker == other, "{command}");
             assert_eq!(files["tests/run"].contains(&format!("lints {name} tests")), broker == other);
         }
+        let given = files["tests/run"].split("--parameter ").skip(1).filter_map(|rest| Some(rest.split_once('=')?.0));
+        let given: Vec<_> = given.collect();
+        assert_eq!(given.len(), if broker == Broker::Kafka { 2 } else { 0 });
+        assert!(given.iter().all(|name| files["template.yaml"].contains(&format!("\n  {name}:\n"))), "{given:?}");
         let folder = tempfile::tempdir().expect("a folder");
         write_all(&folder.path().join("my-api"), &files);
         let template = folder.path().join("my-api/template.yaml").display().to_string();
