@@ -105,7 +105,7 @@ async fn a_new_project_takes_a_route_and_a_handler_passes_its_tests_and_runs() {
         assert!(!printed.contains("warning"), "{line}: {printed}");
     }
     let template = project.path().join("my-api/template.yaml").display().to_string();
-    for broker in ["sqs", "rabbitmq"] {
+    for broker in ["sqs", "rabbitmq", "kafka"] {
         let parameters = [("Broker".to_owned(), broker.to_owned())].into();
         let settings = Settings { parameters, ..Settings::default() };
         let plan = StackPlan::read(&template, &project.text("my-api/template.yaml"), &settings).expect("a plan");
@@ -118,7 +118,7 @@ async fn a_new_project_takes_a_route_and_a_handler_passes_its_tests_and_runs() {
     let folder = project.path().join("my-api");
     edit(&project, CONSUMER, "Consumer::builder()", &format!("Consumer::builder(){RULE}"));
     run(&folder, "cargo", "fmt");
-    assert_eq!(members(&folder), ["consumer", "ingress", "rabbitmq", "sluicegate"]);
+    assert_eq!(members(&folder), ["consumer", "ingress", "kafka", "rabbitmq", "sluicegate"]);
     let tested = run(&folder, "tests/run", "");
     for part in [
         "\npassed: format lints tests contract template doctor sam\n",
@@ -213,7 +213,8 @@ fn members(folder: &Path) -> Vec<String> {
 #[cfg(target_os = "linux")]
 #[test]
 fn at_a_terminal_it_asks_what_the_flags_leave_open() {
-    const ALL: [&str; 4] = ["Name of the project: ", "Broker: sqs or rabbitmq [sqs]: ", "Webhooks, ", "AWS region ["];
+    const ALL: [&str; 4] =
+        ["Name of the project: ", "Broker: sqs, rabbitmq or kafka [sqs]: ", "Webhooks, ", "AWS region ["];
     let project = Project::empty();
     for (name, arguments, typed, questions) in [
         ("asked", "", "asked\\nrabbitmq\\ngithub\\neu-west-1\\n", &ALL[..]),

@@ -1,5 +1,5 @@
 //! Rules for every project: the contract is sound, and the template and the RabbitMQ topology are consistent with it,
-//! for both brokers.
+//! for every broker.
 //!
 //! The rules hold here, in a project with further routes and queues, and in one without the example. What is true of
 //! the example alone is tested in `functions/ingress/tests/order_example.rs`.
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sluicegate_contract::{Contract, Drift, Operation, binding_variable};
 use sluicegate_doctor::{Inventory, examine};
 use sluicegate_queue::{Binding, queue_names};
-use sluicegate_sam::{FunctionPlan, Notice, Settings, StackPlan, TemplateDocument};
+use sluicegate_sam::{FunctionPlan, Notice, Settings, StackPlan, StartingPosition, TemplateDocument};
 use sluicegate_topology::Topology;
 
 use crate::support::{project::Project, root};
@@ -23,6 +23,13 @@ use crate::tidy;
 
 /// The base of the queues' URLs.
 const AWS_URL: &str = "http://127.0.0.1:4566";
+/// The broker parameters of a cluster on Amazon MSK.
+const MSK: &[(&str, &str)] = &[
+    ("KafkaClusterArn", "arn:aws:kafka:us-east-1:000000000000:cluster/orders/0123-abcd-2"),
+    ("KafkaBootstrapServers", "b-1.orders.x.c2.kafka.us-east-1.amazonaws.com:9098"),
+    ("KafkaSubnetIds", "subnet-0123456789abcdef0,subnet-0123456789abcdef1"),
+    ("KafkaSecurityGroupId", "sg-0123456789abcdef0"),
+];
 /// The broker of the local stack.
 const RABBITMQ_URL: &str = "amqp://guest:guest@127.0.0.1:5672/%2F";
 
@@ -34,9 +41,10 @@ const RULES: &[(&str, Rule)] = &[
     ("the template has exactly the routes of the contract", routes_are_those_of_the_contract),
     ("the routes do not depend on the broker", routes_do_not_depend_on_the_broker),
     ("every queue of the contract is bound", every_queue_is_bound),
-    ("functions with and without RabbitMQ are separate builds", builds_are_separate),
+    ("the functions of each broker are separate builds", builds_are_separate),
     ("the template is a plan with SQS", template_is_a_plan_with_sqs),
     ("the template is a plan with RabbitMQ", template_is_a_plan_with_rabbitmq),
+    ("the template is a plan with Kafka", template_is_a_plan_with_kafka),
     ("published messages reach a consumed queue", published_messages_reach_a_consumed_queue),
     ("the consumer dead-letters before RabbitMQ does", consumer_dead_letters_before_rabbitmq),
     ("functions and mappings use one virtual host", one_virtual_host),
@@ -126,20 +134,27 @@ fn the_buckets_that_sync_writes_are_encrypted_and_private_and_their_objects_expi
 }
 
 #[test]
-fn only_rabbitmq_builds_contain_an_amqp_client() {
-    let check = |broker: &str, expected: bool| {
+fn each_build_contains_the_client_of_its_broker_alone() {
+    // That of RabbitMQ is lapin, that of Kafka is in sluicegate-queue.
+    for (broker, clients) in [("sqs", &[][..]), ("rabbitmq", &["lapin", "rabbitmq"]), ("kafka", &["kafka"])] {
         for function in plan(&root(), broker).functions {
             let mut tree = Command::new(env!("CARGO"));
             tree.current_dir(root().join(&function.code_uri));
-            tree.args(["tree", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{lib}"]);
+            tree.args(["tree", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{lib} {f}"]);
             let output = tree.output().expect("cargo runs");
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            let carries = String::from_utf8_lossy(&output.stdout).lines().any(|name| name.trim() == "lapin");
-            assert_eq!(carries, expected, "{} with Broker={broker}", function.logical_id);
+            let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+            let packages: Vec<_> = printed.lines().filter_map(|line| line.split_once(' ')).collect();
+            let has = |client: &&str| {
+                let is_feature = |features: &str| features.split([',', ' ']).any(|feature| feature == *client);
+                packages
+                    .iter()
+                    .any(|(name, features)| name == client || *name == "sluicegate_queue" && is_feature(features))
+            };
+            let found: Vec<_> = ["lapin", "rabbitmq", "kafka"].into_iter().filter(has).collect();
+            assert_eq!(found, clients, "{} with Broker={broker}", function.logical_id);
         }
-    };
-    check("sqs", false);
-    check("rabbitmq", true);
+    }
 }
 
 fn contract_is_sound(project: &Path) {
@@ -164,6 +179,7 @@ fn routes_do_not_depend_on_the_broker(project: &Path) {
     let routes =
         |broker: &str| plan(project, broker).routes.into_iter().map(|route| route.key).collect::<BTreeSet<_>>();
     assert_eq!(routes("rabbitmq"), routes("sqs"));
+    assert_eq!(routes("kafka"), routes("sqs"));
 }
 
 fn every_queue_is_bound(project: &Path) {
@@ -174,6 +190,7 @@ fn every_queue_is_bound(project: &Path) {
     };
     check("sqs", |binding| matches!(binding, Binding::Sqs { .. }));
     check("rabbitmq", |binding| matches!(binding, Binding::Rabbitmq { .. }));
+    check("kafka", |binding| matches!(binding, Binding::Kafka { .. }));
 }
 
 fn builds_are_separate(project: &Path) {
@@ -185,6 +202,8 @@ fn builds_are_separate(project: &Path) {
     assert_eq!(built("sqs"), pairs([("functions/consumer", "consumer"), ("functions/ingress", "ingress")]));
     let rabbitmq = "functions/rabbitmq";
     assert_eq!(built("rabbitmq"), pairs([(rabbitmq, "consumer-rabbitmq"), (rabbitmq, "ingress-rabbitmq")]));
+    let kafka = "functions/kafka";
+    assert_eq!(built("kafka"), pairs([(kafka, "consumer-kafka"), (kafka, "ingress-kafka")]));
 }
 
 fn template_is_a_plan_with_sqs(project: &Path) {
@@ -226,6 +245,30 @@ fn template_is_a_plan_with_rabbitmq(project: &Path) {
         matches!(others[..], [Notice::StandIn { variable, .. }] if variable == "RABBITMQ_SECRET_ARN"),
         "{others:?}"
     );
+}
+
+fn template_is_a_plan_with_kafka(project: &Path) {
+    let check = |parameters: &[(&str, &str)], cluster: Option<&str>| {
+        let plan = plan_with(project, "kafka", parameters, BTreeMap::new());
+        assert!(plan.notices.iter().all(|notice| matches!(notice, Notice::NotRun { .. })), "{:?}", plan.notices);
+        assert!(plan.queues.is_empty() && plan.mappings.is_empty() && plan.mq_mappings.is_empty());
+        let topics = plan.kafka_mappings.iter().map(|mapping| mapping.topic.clone());
+        assert_eq!(topics.collect::<BTreeSet<_>>(), queues_of_the_contract(project));
+        for mapping in &plan.kafka_mappings {
+            assert_eq!((mapping.cluster_arn.as_deref(), mapping.batch_size), (cluster, 100), "{}", mapping.topic);
+            assert_eq!((mapping.start, mapping.retries_max), (StartingPosition::TrimHorizon, None));
+            // The consumer names the records that failed, and Lambda reads that.
+            let consumer =
+                plan.functions.iter().find(|function| function.name == mapping.function).expect("a consumer");
+            assert!(
+                mapping.report_batch_item_failures && consumer.environment["KAFKA_PARTIAL_BATCH_RESPONSE"] == "true"
+            );
+        }
+        let groups: BTreeSet<_> = plan.kafka_mappings.iter().map(|mapping| &mapping.group).collect();
+        assert_eq!(groups.len(), plan.kafka_mappings.len(), "each topic has its group");
+    };
+    check(&[], None);
+    check(MSK, Some(MSK[0].1));
 }
 
 fn published_messages_reach_a_consumed_queue(project: &Path) {
@@ -271,8 +314,8 @@ fn one_virtual_host(project: &Path) {
 }
 
 fn doctor_finds_nothing(project: &Path) {
-    for broker in ["sqs", "rabbitmq"] {
-        let parameters = BTreeMap::from([("Broker".to_owned(), broker.to_owned())]);
+    for (broker, cluster) in [("sqs", &[][..]), ("rabbitmq", &[]), ("kafka", MSK)] {
+        let parameters = parameters(broker, cluster);
         let inventory = Inventory::of_template(&project.join("template.yaml"), &parameters).expect("the template");
         let beside =
             sluicegate_doctor::Project { contract: Some(contract(project)), topology: Some(topology(project)) };
@@ -304,14 +347,30 @@ fn plan(project: &Path, broker: &str) -> StackPlan {
 
 /// Returns the plan with the environment of a shell.
 fn plan_in(project: &Path, broker: &str, environment: BTreeMap<String, String>) -> StackPlan {
+    plan_with(project, broker, &[], environment)
+}
+
+/// Returns the plan with more parameters.
+fn plan_with(
+    project: &Path,
+    broker: &str,
+    others: &[(&str, &str)],
+    environment: BTreeMap<String, String>,
+) -> StackPlan {
     let settings = Settings {
-        parameters: [("Broker".to_owned(), broker.to_owned())].into(),
+        parameters: parameters(broker, others),
         queue_url_base: AWS_URL.into(),
         environment,
         ..Settings::default()
     };
     let file = project.join("template.yaml").display().to_string();
     StackPlan::read(&file, &read(project, "template.yaml"), &settings).expect("the template is sound")
+}
+
+/// Returns the parameters of a stack with a broker.
+fn parameters(broker: &str, others: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    others.iter().chain(&[("Broker", broker)]).map(own).collect()
 }
 
 fn ingress(plan: &StackPlan) -> &FunctionPlan {

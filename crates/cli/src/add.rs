@@ -367,7 +367,7 @@ pub(crate) fn synced(project: &mut Project, contract: &Contract) -> Result<(), C
     }
 }
 
-/// Reads the template, for either broker, as `cargo local` does.
+/// Reads the template, for every broker, as `cargo local` does.
 pub(crate) fn check(project: &mut Project) -> Result<(), CommandError> {
     let (before, after) = (project.before(TEMPLATE).unwrap_or_default().to_owned(), project.text(TEMPLATE)?);
     // Nested templates are read beside it.

@@ -64,7 +64,8 @@ pub(crate) struct Arguments {
     /// Queues on an existing RabbitMQ: amqp[s]://USER:PASSWORD@HOST:PORT/VHOST
     #[arg(long, value_name = "URL", conflicts_with = "rabbitmq")]
     rabbitmq_url: Option<String>,
-    /// Topics on a private Kafka broker, started and ended with the stack; needs noida-db (pip install noida-db)
+    /// Topics on a private Kafka broker, started and ended with the stack (parameter Broker=kafka, if the template has
+    /// it); needs noida-db (pip install noida-db)
     #[arg(long, conflicts_with_all = ["rabbitmq", "rabbitmq_url"])]
     kafka: bool,
     /// Topics on an existing Kafka without encryption and login; topics that are missing are created

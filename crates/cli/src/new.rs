@@ -74,6 +74,18 @@ pub(crate) struct Arguments {
 enum Broker {
     Sqs,
     Rabbitmq,
+    Kafka,
+}
+
+impl Broker {
+    /// Returns its name as a value of `Broker`, which is that of its cargo feature too; none for SQS, the default.
+    fn feature(self) -> Option<&'static str> {
+        match self {
+            Self::Sqs => None,
+            Self::Rabbitmq => Some("rabbitmq"),
+            Self::Kafka => Some("kafka"),
+        }
+    }
 }
 
 /// The place of the crates.
@@ -138,7 +150,7 @@ fn completed<R: BufRead, W: Write>(
     };
     let broker = match (arguments.broker, &mut questions) {
         (Some(broker), _) => broker,
-        (None, Some(questions)) => questions.ask("Broker: sqs or rabbitmq", Some("sqs"), broker)?,
+        (None, Some(questions)) => questions.ask("Broker: sqs, rabbitmq or kafka", Some("sqs"), broker)?,
         (None, None) => Broker::Sqs,
     };
     let webhooks = match &mut questions {
@@ -161,7 +173,7 @@ fn completed<R: BufRead, W: Write>(
 fn broker(text: &str) -> Result<Broker, CommandError> {
     match text {
         "" => Ok(Broker::Sqs),
-        text => Broker::from_str(text, true).map_err(|_| "the broker is sqs or rabbitmq".into()),
+        text => Broker::from_str(text, true).map_err(|_| "the broker is sqs, rabbitmq or kafka".into()),
     }
 }
 
@@ -181,6 +193,7 @@ fn next_steps(project: &NewProject, files: usize) -> Vec<String> {
     let local = match broker {
         Broker::Sqs => "cargo local",
         Broker::Rabbitmq => "cargo local --rabbitmq",
+        Broker::Kafka => "cargo local --kafka",
     };
     let mut lines = vec![
         format!("{name}: {files} files written. Next:"),

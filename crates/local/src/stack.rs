@@ -82,7 +82,7 @@ impl Stack {
         if let Some(kafka) = &kafka {
             ports.addresses.add_kafka(kafka);
         }
-        let settings = planning::settings(&options, &ports.addresses.aws, broker.as_ref(), kafka.as_ref());
+        let settings = planning::settings(&options, &text, &ports.addresses.aws, broker.as_ref(), kafka.as_ref());
         let plan = planning::plan(&options, &text, &settings, broker.as_ref()).await?;
         let topology = if broker.is_some() { read_topology(&options.template)? } else { None };
         let shared = Shared::new(&options, &plan, &ports.addresses.aws)?;

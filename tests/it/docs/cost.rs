@@ -199,7 +199,7 @@ fn the_alarms_are_those_of_the_templates() {
     // Alarms on deployments need a canary, alarms on single queues of a broker need RabbitMQ 3.13.
     let stack = (watched("infra/monitoring.yaml", &[]) + watched("template.yaml", &[])) as f64;
     let sqs = stack + of_queues("HasAlarmsOnSqs");
-    let rabbitmq = stack + watched("infra/broker.yaml", &[]) as f64 + of_queues("HasAlarmsOnRabbitmq");
+    let rabbitmq = stack + watched("infra/broker.yaml", &[]) as f64 + of_queues("HasAlarmsOnBroker");
     assert_eq!((inputs.get("alarms"), inputs.get("alarms_rabbitmq")), (sqs, rabbitmq));
 }
 

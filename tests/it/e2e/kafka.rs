@@ -56,33 +56,6 @@ Resources:
             DestinationConfig: { OnFailure: { Destination: 'kafka://orders.failed' } }
 "#;
 
-/// The project's own consumer.
-const CONSUMER: &str = r#"
-  Consumer:
-    Type: AWS::Serverless::Function
-    Metadata: { BuildMethod: rust-cargolambda, BuildProperties: { Binary: consumer-kafka } }
-    Properties:
-      CodeUri: FUNCTIONS/kafka
-      Environment:
-        Variables:
-          FORWARD_URL: ''
-          KAFKA_BOOTSTRAP_SERVERS: b-1.example.com:9096
-          KAFKA_SECRET_ARN: arn:aws:secretsmanager:us-east-1:000000000000:secret:AmazonMSK_user
-          KAFKA_MAX_RECEIVE_COUNT: '2'
-          KAFKA_PARTIAL_BATCH_RESPONSE: 'true'
-      Events:
-        Orders:
-          Type: MSK
-          Properties:
-            Stream: arn:aws:kafka:us-east-1:000000000000:cluster/orders/1
-            Topics: [orders]
-            StartingPosition: TRIM_HORIZON
-            ConsumerGroupId: consumer
-            MaximumBatchingWindowInSeconds: 0
-            ProvisionedPollerConfig: { MinimumPollers: 1 }
-            FunctionResponseTypes: [ReportBatchItemFailures]
-"#;
-
 /// A folder with the template and the function that reads.
 struct Files {
     _folder: TempDir,
@@ -101,10 +74,19 @@ impl Files {
         Self::with(folder, TEMPLATE)
     }
 
-    /// With the project's consumer instead of the function that reads.
-    fn with_own_consumer() -> Self {
-        let (before, _) = TEMPLATE.split_once("  Reader:").expect("the function that reads");
-        Self::with(TempDir::new().expect("a folder"), &format!("{before}{}", CONSUMER.trim_start_matches('\n')))
+    /// The project's template, which dead-letters after two receives.
+    fn of_the_project() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        std::fs::create_dir(folder.path().join("infra")).expect("a folder");
+        for nested in ["broker.yaml", "kafka.yaml", "monitoring.yaml", "queue.yaml"] {
+            let nested = format!("infra/{nested}");
+            std::fs::copy(root().join(&nested), folder.path().join(&nested)).expect("copied");
+        }
+        let template = std::fs::read_to_string(root().join("template.yaml")).expect("the template");
+        let line = "          KAFKA_PARTIAL_BATCH_RESPONSE: !If [UsesKafka, 'true', !Ref AWS::NoValue]\n";
+        assert!(template.contains(line), "the consumer names the records that failed");
+        let receives = format!("{line}          KAFKA_MAX_RECEIVE_COUNT: '2'\n");
+        Self::with(folder, &template.replace(line, &receives).replace("Folder: functions", "Folder: FUNCTIONS"))
     }
 
     fn with(folder: TempDir, template: &str) -> Self {
@@ -180,8 +162,8 @@ async fn an_order_is_done_and_a_poison_record_goes_to_the_topic_of_failures() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the Kafka peers, which ./tests/run brings"]
-async fn the_projects_consumer_handles_orders_and_stores_a_poison_order_in_the_dead_letter_topic() {
-    let (files, broker) = (Files::with_own_consumer(), Broker::start(&["orders:2", "orders.dlq:1"]).await);
+async fn the_projects_template_handles_orders_and_stores_a_poison_order_in_the_dead_letter_topic() {
+    let (files, broker) = (Files::of_the_project(), Broker::start(&["orders:2", "orders.dlq:1"]).await);
     let forward = ForwardServer::refusing("poison", StatusCode::INTERNAL_SERVER_ERROR).await;
     let arguments = ["--kafka-url", &broker.servers(), "--template", files.template()];
     let stack = Stack::start(&arguments, &[("FORWARD_URL", &forward.url)]).await;

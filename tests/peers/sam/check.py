@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks the templates with both brokers and every way to deploy.
+"""Checks the templates with each broker and every way to deploy.
 
 usage: check.py          compares; run by tests/run, in the environment of requirements.txt
        check.py --write  updates the permissions of each role (permissions-*.txt); review them before a commit
@@ -8,7 +8,7 @@ usage: check.py          compares; run by tests/run, in the environment of requi
 evaluated for each setting (stack.py), and the result is checked: the resources and their settings, the permissions of each
 role, that every reference has a target and there is no circular dependency, that a changed parameter reaches the functions,
 and that every metric of an alarm or dashboard exists and changes (watching.py). The Rules of infra/broker.yaml are evaluated
-for each version and size. `sam build` runs with a stand-in for cargo-lambda, which records what would be built, and where. AWS
+for each version and size, those of infra/kafka.yaml for each login. `sam build` runs with a stand-in for cargo-lambda, which records what would be built, and where. AWS
 is not called.
 """
 
@@ -27,8 +27,19 @@ from stack import ROOT, Stack, argument, circle, depends, laid_over, nested, que
 
 HERE = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
-TEMPLATES = ["template.yaml", "infra/broker.yaml", "infra/monitoring.yaml", "infra/queue.yaml"]
-BROKERS = ["sqs", "rabbitmq"]
+TEMPLATES = ["template.yaml", "infra/broker.yaml", "infra/kafka.yaml", "infra/monitoring.yaml", "infra/queue.yaml"]
+BROKERS = ["sqs", "rabbitmq", "kafka"]
+# The parameters of a cluster on Amazon MSK with the login by role, with a password, and of a cluster elsewhere.
+SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:AmazonMSK_orders-AbCdEf"
+MSK = {
+    "KafkaClusterArn": "arn:aws:kafka:us-east-1:123456789012:cluster/orders/0123-abcd-2",
+    "KafkaBootstrapServers": "b-1.orders.x.c2.kafka.us-east-1.amazonaws.com:9098,b-2.orders.x.c2.kafka.us-east-1.amazonaws.com:9098",
+    "KafkaSubnetIds": "subnet-0123456789abcdef0,subnet-0123456789abcdef1",
+    "KafkaSecurityGroupId": "sg-0123456789abcdef0",
+    "KafkaPartitions": 6,
+}
+WITH_PASSWORD = MSK | {"KafkaSaslMechanism": "SCRAM-SHA-512", "KafkaSecretArn": SECRET, "KafkaPartitions": 0}
+ELSEWHERE = WITH_PASSWORD | {"KafkaClusterArn": "", "KafkaSaslMechanism": "PLAIN"}
 CANARY = "Canary10Percent5Minutes"
 # Without a region, some tools query the network for it.
 ENVIRONMENT = os.environ | {
@@ -44,9 +55,9 @@ faults = []
 def main():
     lint()
     # Every option on, and every option off.
-    full = {broker: Stack("template.yaml", {"Broker": broker, "Deployment": CANARY, "AlarmEmail": "a@b"}) for broker in BROKERS}
-    bare = {broker: Stack("template.yaml", {"Broker": broker, "Monitoring": "no"}) for broker in BROKERS}
-    given = {broker: Stack("template.yaml", {"Broker": broker, "AlarmTopicArn": "arn:topic"}) for broker in BROKERS}
+    full = {broker: with_broker(broker, MSK, Deployment=CANARY, AlarmEmail="a@b") for broker in BROKERS}
+    bare = {broker: with_broker(broker, WITH_PASSWORD, Monitoring="no") for broker in BROKERS}
+    given = {broker: with_broker(broker, ELSEWHERE, AlarmTopicArn="arn:topic") for broker in BROKERS}
     for broker, stack in [*full.items(), *bare.items(), *given.items()]:
         no_dangling_reference(stack)
         equal(circle(stack), [], f"{stack.name}: circular dependencies")
@@ -70,6 +81,8 @@ def main():
     visibility_is_six_times_any_timeout()
     environments_of_samconfig_fit()
     a_jwt_authorizer_fits()
+    settings_of_kafka_publish_a_version(full["kafka"])
+    logins_at_kafka_fit()
     for parameters in [{}, {"NatGateway": "yes"}, {"EngineVersion": "3.13"}, {"DeploymentMode": "CLUSTER_MULTI_AZ"}]:
         no_dangling_reference(Stack("infra/broker.yaml", parameters))
     versions_and_sizes_fit()
@@ -78,8 +91,13 @@ def main():
         builds_what_the_broker_needs(broker)
     for each in dict.fromkeys(faults):
         print(each)
-    print("templates: " + (f"{len(faults)} faults" if faults else "valid with Broker=sqs and Broker=rabbitmq"))
+    print("templates: " + (f"{len(faults)} faults" if faults else f"valid with Broker={', '.join(BROKERS)}"))
     return 1 if faults else 0
+
+
+def with_broker(broker, kafka, **parameters):
+    """Returns the stack with a broker; `kafka` are the parameters of a cluster, for Broker=kafka."""
+    return Stack("template.yaml", {"Broker": broker} | (kafka if broker == "kafka" else {}) | parameters)
 
 
 def fault(text):
@@ -157,7 +175,10 @@ def callers_call_the_alias(stack):
 
 # https://docs.aws.amazon.com/lambda/latest/api/API_PublishVersion.html
 VERSION_DESCRIPTION_MAX = 256
-# A URL of nearly the greatest length.
+# https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreatePolicy.html
+POLICY_DESCRIPTION_MAX = 1000
+# An id, and a URL of nearly the greatest length.
+POLICY_ID = "ANPA" + "X" * 17
 AMQP_URL = f"amqps://b-{'x' * 36}.mq.ap-southeast-2.amazonaws.com:5671"
 
 
@@ -173,14 +194,36 @@ def a_changed_parameter_reaches_the_functions(stack):
         longest = Stack("template.yaml", stack.given | {each: longest_value(stack.declared[each]) for each in used})
         [version] = [each for each in longest.resources if each.startswith(f"{name}Version")]
         text = longest.text(longest.resources[version]["Properties"]["Description"])
-        size = len(text.replace("<RabbitmqStack.Outputs.AmqpUrl>", AMQP_URL))
+        size = len(text.replace("<RabbitmqStack.Outputs.AmqpUrl>", AMQP_URL).replace("<KafkaStack.Outputs.Revision>", POLICY_ID))
         equal(size <= VERSION_DESCRIPTION_MAX, True, f"{stack.name}: {size} characters in the description of a version of {name}")
+
+
+def settings_of_kafka_publish_a_version(stack):
+    """The id of a policy with every setting of the functions in its description is in the description of their versions.
+
+    CloudFormation replaces the policy, which gets another id, when its description changes.
+    """
+    inner = nested(stack, "KafkaStack")
+    described = {name for name, _ in references(inner.template["Resources"]["Access"]["Properties"]["Description"])}
+    revision = inner.template["Outputs"]["Revision"]["Value"]
+    equal(revision, {"Fn::GetAtt": ["Access", "PolicyId"]}, f"{inner.name}: what changes with every setting")
+    used = {attribute for name, body in stack.transformed.items() if body["Type"] == "AWS::Lambda::Function"
+            for reference, attribute in references(body["Properties"]) if reference == "KafkaStack"}
+    used = {attribute.removeprefix("Outputs.") for attribute in used}
+    equal(used - described, set(), f"{inner.name}: settings that do not publish a version")
+    longest = {each: longest_value(stack.declared[f"Kafka{each}"]) for each in described}
+    size = len(Stack("infra/kafka.yaml", inner.given | longest).text(inner.template["Resources"]["Access"]["Properties"]["Description"]))
+    equal(size <= POLICY_DESCRIPTION_MAX, True, f"{inner.name}: {size} characters in the description of the policy")
+    for name in ["IngressFunction", "ConsumerFunction"]:
+        [version] = [each for each in stack.resources if each.startswith(f"{name}Version")]
+        text = stack.text(stack.resources[version]["Properties"]["Description"])
+        equal("<KafkaStack.Outputs.Revision>" in text, True, f"{stack.name}: a version of {name} names the settings")
 
 
 def longest_value(declared):
     if "MaxLength" in declared:
         return "x" * declared["MaxLength"]
-    return max(declared.get("AllowedValues", [declared.get("MaxValue")]), key=lambda value: len(str(value)))
+    return max(declared.get("AllowedValues", [declared.get("MaxValue", "sg-0123456789abcdef0")]), key=lambda value: len(str(value)))
 
 
 def traffic_shifts_and_goes_back(full, bare):
@@ -265,6 +308,23 @@ def mappings_are_set_up(broker, stack):
             equal(int(mapping["ScalingConfig"]["MaximumConcurrency"]) >= 2, True, f"{place}: concurrency")
             equal(mapping["MetricsConfig"], {"Metrics": ["EventCount"]}, f"{place}: metrics")
             equal("FilterCriteria" in mapping, False, f"{place} has a filter, which deletes other messages")
+        elif broker == "kafka":
+            equal(mapping["FunctionResponseTypes"], ["ReportBatchItemFailures"], f"{place}: partial batch responses")
+            equal(mapping["ProvisionedPollerConfig"]["MinimumPollers"] >= 1, True, f"{place}: provisioned mode, which they need")
+            created = {"Fn::Select": [3, {"Fn::Split": ["/", {"Ref": "Topic"}]}]}
+            topics = [created] if "Topic" in stack.resources else [stack.parameters["Name"]]
+            equal(mapping["Topics"], topics, f"{place}: topics")
+            equal("BatchSize" in mapping and "StartingPosition" in mapping, True, f"{place}: batch size and position")
+            access = [each["Type"] for each in mapping.get("SourceAccessConfigurations", [])]
+            network = ["VPC_SUBNET", "VPC_SUBNET", "VPC_SECURITY_GROUP"]
+            login = {"AWS_MSK_IAM": [], "SCRAM-SHA-512": ["SASL_SCRAM_512_AUTH"], "PLAIN": ["BASIC_AUTH"]}
+            login = login[stack.parameters["KafkaMechanism"]]
+            # Lambda takes the network of a cluster on Amazon MSK from the cluster.
+            expected = login if "EventSourceArn" in mapping else login + network
+            equal(access, expected, f"{place}: access")
+            equal("SelfManagedEventSource" in mapping, "EventSourceArn" not in mapping, f"{place}: one source")
+            subnets = [each["URI"]["Fn::Sub"][1]["Id"] for each in mapping.get("SourceAccessConfigurations", []) if each["Type"] == "VPC_SUBNET"]
+            equal(subnets, MSK["KafkaSubnetIds"].split(",")[: len(subnets)], f"{place}: subnets")
         else:
             # Queues takes one name; a change of the batching window cannot be undone.
             equal(len(mapping["Queues"]), 1, f"{place}: queues")
@@ -327,9 +387,10 @@ def the_api_is_throttled_and_logged(stack):
 
 
 def the_api_is_the_same(stacks):
-    sqs, rabbitmq = stacks["sqs"], stacks["rabbitmq"]
-    equal(rabbitmq.of_type("AWS::ApiGatewayV2::Api"), sqs.of_type("AWS::ApiGatewayV2::Api"), "the API of both brokers")
-    equal(rabbitmq.outputs["ApiUrl"], sqs.outputs["ApiUrl"], "the URL of both brokers")
+    sqs, *others = (stacks[broker] for broker in BROKERS)
+    for other in others:
+        equal(other.of_type("AWS::ApiGatewayV2::Api"), sqs.of_type("AWS::ApiGatewayV2::Api"), f"the API of {other.name}")
+        equal(other.outputs["ApiUrl"], sqs.outputs["ApiUrl"], f"the URL of {other.name}")
 
 
 def a_jwt_authorizer_fits():
@@ -371,24 +432,32 @@ def each_broker_has_its_resources(full, bare):
         functions = stack.of_type("AWS::Lambda::Function")
         equal(sorted(functions), ["ConsumerFunction", "IngressFunction"], f"functions with {broker}")
         for name, function in functions.items():
-            equal("VpcConfig" in function, broker == "rabbitmq", f"{name} with {broker} is in a network")
-            variables = set(function["Environment"]["Variables"])
-            equal(
-                {"RABBITMQ_URL", "RABBITMQ_SECRET_ARN"} <= variables,
-                broker == "rabbitmq",
-                f"the broker variables of {name} with {broker}",
-            )
+            equal("VpcConfig" in function, broker != "sqs", f"{name} with {broker} is in a network")
+            variables = {each for each in function["Environment"]["Variables"] if each.startswith(("RABBITMQ_", "KAFKA_"))}
+            of_consumer = name == "ConsumerFunction"
+            expected = {
+                "sqs": set(),
+                "rabbitmq": {"RABBITMQ_URL", "RABBITMQ_SECRET_ARN"} | ({"RABBITMQ_MAX_RECEIVE_COUNT"} if of_consumer else set()),
+                "kafka": {"KAFKA_BOOTSTRAP_SERVERS", "KAFKA_SASL_MECHANISM"} | ({"KAFKA_PARTIAL_BATCH_RESPONSE"} if of_consumer else set()),
+            }
+            equal(variables, expected[broker], f"the broker variables of {name} with {broker}")
         for name, queue in queues(stack).items():
             made = ["DeadLetterQueue", "Queue"] if broker == "sqs" else []
             equal(sorted(queue.of_type("AWS::SQS::Queue")), made, f"queues of {name} with {broker}")
-        brokers = ["RabbitmqStack"] if broker == "rabbitmq" else []
-        for each, others in [(stack, ["MonitoringStack", *brokers]), (bare[broker], brokers)]:
+            topics = [queue.text(each["TopicName"]) for each in queue.of_type("AWS::MSK::Topic").values()]
+            equal(sorted(topics), [name, f"{name}.dlq"] if broker == "kafka" else [], f"topics of {name} with {broker}")
+        brokers = {"sqs": [], "rabbitmq": ["RabbitmqStack"], "kafka": ["KafkaStack"]}[broker]
+        for each, others in [(stack, sorted(["MonitoringStack", *brokers])), (bare[broker], brokers)]:
             found = each.of_type("AWS::CloudFormation::Stack").keys() - set(queue_stacks(each))
             equal(sorted(found), others, f"nested stacks of {each.name}")
         equal(len(stack.of_type("AWS::SecretsManager::Secret")), 1, f"secrets with {broker}")
         # None is required.
         stores = stack.of_type("AWS::DynamoDB::Table") | stack.of_type("AWS::S3::Bucket")
         equal(stores, {}, f"tables and buckets with {broker}")
+    for name, queue in queues(bare["kafka"]).items():
+        equal(queue.of_type("AWS::MSK::Topic"), {}, f"topics of {name} that exist")
+    for name, function in bare["kafka"].of_type("AWS::Lambda::Function").items():
+        equal("KAFKA_SECRET_ARN" in function["Environment"]["Variables"], True, f"{name} has the secret of its login")
 
 
 def logs_are_kept_and_given_up(stack):
@@ -414,10 +483,13 @@ def permissions(stack):
 
     A queue has the same permissions whatever its name, so one stands for all.
     """
-    queue = example_queue(stack)
-    for policy in queue.of_type("AWS::IAM::Policy").values():
-        for role in policy["Roles"]:
-            yield from (f"{role.strip('<>')}: {line}" for line in allowed(queue, policy["PolicyDocument"]))
+    attached = [example_queue(stack)]
+    if "KafkaStack" in stack.resources:
+        attached.append(nested(stack, "KafkaStack"))
+    for inner in attached:
+        for policy in [*inner.of_type("AWS::IAM::Policy").values(), *inner.of_type("AWS::IAM::ManagedPolicy").values()]:
+            for role in policy["Roles"]:
+                yield from (f"{role.strip('<>')}: {line}" for line in allowed(inner, policy["PolicyDocument"]))
     managed = stack.of_type("AWS::IAM::ManagedPolicy")
     for role, properties in stack.of_type("AWS::IAM::Role").items():
         for statement in properties["AssumeRolePolicyDocument"]["Statement"]:
@@ -489,7 +561,9 @@ def somebody_is_told(full, bare, given):
         subscriptions = [each["Endpoint"] for each in stack.of_type("AWS::SNS::Subscription").values()]
         equal(subscriptions, ["a@b"] if stack is full else [], f"{stack.name}: subscriptions")
         for name in stack.of_type("AWS::CloudFormation::Stack"):
-            equal(nested(stack, name).parameters["AlarmTopicArn"], topic, f"{stack.name}: the topic of {name}")
+            # It has no alarms.
+            if name != "KafkaStack":
+                equal(nested(stack, name).parameters["AlarmTopicArn"], topic, f"{stack.name}: the topic of {name}")
         for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items():
             equal([stack.text(each) for each in alarm.get("AlarmActions", [])], [topic] if topic else [], f"the topic of {name}")
 
@@ -500,7 +574,7 @@ def somebody_is_told(full, bare, given):
 def environments_of_samconfig_fit():
     environments = tomllib.loads((ROOT / "samconfig.toml").read_text())
     declared = read("template.yaml")["Parameters"]
-    equal({"dev", "prod", "rabbitmq"} <= environments.keys(), True, "samconfig.toml has dev, prod and rabbitmq")
+    equal({"dev", "prod", "rabbitmq", "kafka"} <= environments.keys(), True, "samconfig.toml has dev, prod, rabbitmq and kafka")
     for name, environment in environments.items():
         if name == "version":
             continue
@@ -538,11 +612,50 @@ def versions_and_sizes_fit():
         given = {"EngineVersion": version, "InstanceType": size, "DeploymentMode": mode}
         stack = Stack("infra/broker.yaml", given)
         pattern = stack.template["Parameters"]["InstanceType"]["AllowedPattern"]
-        fits = re.fullmatch(pattern, size) is not None
-        for rule in stack.template["Rules"].values():
-            if stack.holds(rule["RuleCondition"]):
-                fits = fits and all(stack.holds(assertion["Assert"]) for assertion in rule["Assertions"])
+        fits = re.fullmatch(pattern, size) is not None and not refusals(stack)
         equal(fits, expected, f"{version} on {size} as {mode} is allowed")
+
+
+def refusals(stack):
+    """Returns what the Rules of a template say against its parameters."""
+    rules = [each for each in stack.template["Rules"].values() if "RuleCondition" not in each or stack.holds(each["RuleCondition"])]
+    assertions = [assertion for rule in rules for assertion in rule["Assertions"]]
+    return [each["AssertDescription"] for each in assertions if not stack.holds(each["Assert"])]
+
+
+# ---- Kafka ---------------------------------------------------------------------------------------------------------------------
+
+
+def logins_at_kafka_fit():
+    # Each change of a cluster that fits, with a word of the reason against it.
+    cases = [
+        (MSK, {}, None),
+        (WITH_PASSWORD, {}, None),
+        (ELSEWHERE, {}, None),
+        (ELSEWHERE, {"KafkaSaslMechanism": "SCRAM-SHA-256"}, None),
+        (MSK, {"KafkaBootstrapServers": ""}, "KafkaBootstrapServers"),
+        (MSK, {"KafkaSubnetIds": ""}, "KafkaSubnetIds"),
+        (MSK, {"KafkaSecurityGroupId": ""}, "KafkaSecurityGroupId"),
+        (MSK, {"KafkaSecretArn": SECRET}, "without KafkaSecretArn"),
+        (WITH_PASSWORD, {"KafkaSecretArn": ""}, "needs KafkaSecretArn"),
+        (WITH_PASSWORD, {"KafkaSaslMechanism": "PLAIN"}, "Amazon MSK has"),
+        (ELSEWHERE, {"KafkaSaslMechanism": "AWS_MSK_IAM", "KafkaSecretArn": ""}, "needs KafkaClusterArn"),
+        (ELSEWHERE, {"KafkaPartitions": 3}, "KafkaPartitions"),
+    ]
+    for cluster, change, expected in cases:
+        found = refusals(nested(with_broker("kafka", cluster | change), "KafkaStack"))
+        fits = found == [] if expected is None else len(found) == 1 and expected in found[0]
+        equal((found, fits), (found, True), f"Kafka with {cluster['KafkaSaslMechanism'] if 'KafkaSaslMechanism' in cluster else 'a role'} and {change}")
+    declared = read("template.yaml")["Parameters"]
+    for name, good, bad in [
+        ("KafkaClusterArn", MSK["KafkaClusterArn"], "arn:aws:kafka:us-east-1:123456789012:topic/orders/0123/orders"),
+        ("KafkaBootstrapServers", MSK["KafkaBootstrapServers"], "b-1.example.com"),
+        ("KafkaSecretArn", SECRET, "AmazonMSK_orders"),
+        ("KafkaSubnetIds", MSK["KafkaSubnetIds"], "subnet-0123456789abcdef0"),
+        ("KafkaSecurityGroupId", MSK["KafkaSecurityGroupId"], "default"),
+    ]:
+        matches = [re.fullmatch(declared[name]["AllowedPattern"], value) is not None for value in ["", good, bad]]
+        equal(matches, [True, True, False], f"values of {name}")
 
 
 # ---- sam build -------------------------------------------------------------------------------------------------------------
@@ -561,6 +674,7 @@ def builds_what_the_broker_needs(broker):
     expected = {
         "sqs": {"IngressFunction": "ingress", "ConsumerFunction": "consumer"},
         "rabbitmq": {"IngressFunction": "ingress-rabbitmq", "ConsumerFunction": "consumer-rabbitmq"},
+        "kafka": {"IngressFunction": "ingress-kafka", "ConsumerFunction": "consumer-kafka"},
     }[broker]
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -579,7 +693,7 @@ def builds_what_the_broker_needs(broker):
         for function, binary in expected.items():
             equal((out / function / "bootstrap").read_text().strip(), binary, f"{function} with {broker} is")
         built = sorted(built.read_text().split("\n"))[1:]
-        where = {"sqs": ["consumer", "ingress"], "rabbitmq": ["rabbitmq", "rabbitmq"]}[broker]
+        where = ["consumer", "ingress"] if broker == "sqs" else [broker, broker]
         equal(built, sorted(f"{place} {binary}" for place, binary in zip(where, sorted(expected.values()))), f"built with {broker}")
 
 

@@ -11,11 +11,13 @@ from stack import ROOT
 # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
 # https://docs.aws.amazon.com/amazon-mq/latest/developer-guide/rabbitmq-cloudwatch-metrics.html
+# https://docs.aws.amazon.com/msk/latest/developerguide/metrics-details.html
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CloudWatch-Logs-Monitoring-CloudWatch-Metrics.html
 FUNCTION = ["Duration", "Invocations", "Errors", "Throttles", "ConcurrentExecutions"]
 METRICS = {
     ("AWS/ApiGateway", "ApiId"): ["Count", "4xx", "5xx", "Latency", "IntegrationLatency", "DataProcessed"],
-    ("AWS/Lambda", "FunctionName"): FUNCTION,
+    # OffsetLag only for functions that read Kafka.
+    ("AWS/Lambda", "FunctionName"): [*FUNCTION, "OffsetLag"],
     ("AWS/Lambda", "ExecutedVersion", "FunctionName", "Resource"): FUNCTION,
     ("AWS/SQS", "QueueName"): [
         "ApproximateAgeOfOldestMessage",
@@ -39,6 +41,7 @@ METRICS = {
     ],
     # Only with RabbitMQ 3.13.
     ("AWS/AmazonMQ", "Broker", "Queue", "VirtualHost"): ["MessageCount"],
+    ("AWS/Kafka", "Cluster Name", "Consumer Group", "Topic"): ["EstimatedMaxTimeLag", "MaxOffsetLag", "SumOffsetLag"],
     # Metrics in the logs of the functions (crates/telemetry).
     ("Sluicegate", "function"): ["accepted", "refused", "enqueue_ms"],
     ("Sluicegate", "code", "function"): ["refused"],
@@ -75,6 +78,8 @@ ALARMS = {
 ALARMS_OF_BROKER = {
     ("infra/queue.yaml", "sqs"): ["AgeAlarm", "DeadLetterAgeAlarm", "DeadLetterAlarm", "SilenceAlarm"],
     ("infra/queue.yaml", "rabbitmq"): ["RejectedAlarm"],
+    ("infra/queue.yaml", "kafka"): ["RejectedAlarm", "TimeLagAlarm"],
+    ("infra/monitoring.yaml", "kafka"): ["LagAlarm"],
 }
 
 
@@ -144,7 +149,8 @@ def is_there(dimension, text, stack, parent):
         kinds += [stack.resources.get(own, {}).get("Type")] if found_here == attribute else []
         return kind in kinds
 
-    consumed = [queue for each in stack.of_type("AWS::Lambda::EventSourceMapping").values() for queue in each.get("Queues", [])]
+    mappings = stack.of_type("AWS::Lambda::EventSourceMapping").values()
+    consumed = [queue for each in mappings for queue in each.get("Queues", [stack.parameters.get("Name")] if "Topics" in each else [])]
     match dimension:
         case "ApiId":
             return refers("AWS::ApiGatewayV2::Api")
@@ -166,6 +172,13 @@ def is_there(dimension, text, stack, parent):
         case "Broker":
             # The broker has the name of the stack.
             return text in ["<AWS::StackName>", stack.parameters.get("Name")]
+        case "Cluster Name":
+            return all(f":cluster/{text}/" in stack.text(each["EventSourceArn"]) for each in mappings)
+        case "Consumer Group":
+            groups = [each["AmazonManagedKafkaEventSourceConfig"]["ConsumerGroupId"] for each in mappings]
+            return text in map(stack.text, groups)
+        case "Topic":
+            return text == stack.parameters["Name"]
         case "Queue":
             return text.removesuffix(".dlq") in consumed
         case "VirtualHost":

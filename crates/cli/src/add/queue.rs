@@ -31,9 +31,17 @@ ThisQueue:
       VisibilityTimeout: !FindInMap [VisibilityTimeout, !Ref ConsumerTimeout, Seconds]
       Concurrency: !Ref ConsumerConcurrency
       AlarmTopicArn: !If [Monitors, !If [IsGivenAlarmTopic, !Ref AlarmTopicArn, !Ref AlarmTopic], '']
-      RabbitmqBroker: !If [UsesRabbitmq, !GetAtt RabbitmqStack.Outputs.BrokerArn, '']
+      Broker: !Ref Broker
+      RabbitmqBroker: !If [UsesRabbitmq, !GetAtt RabbitmqStack.Outputs.BrokerArn, none]
       RabbitmqSecret: !If [UsesRabbitmq, !GetAtt RabbitmqStack.Outputs.SecretArn, none]
       RabbitmqVersion: !Ref RabbitmqEngineVersion
+      KafkaCluster: !If [UsesMsk, !Select [1, !Split [':cluster/', !Ref KafkaClusterArn]], '']
+      KafkaServers: !Ref KafkaBootstrapServers
+      KafkaMechanism: !Ref KafkaSaslMechanism
+      KafkaSecret: !Ref KafkaSecretArn
+      KafkaSubnetIds: !Ref KafkaSubnetIds
+      KafkaSecurityGroupId: !Ref KafkaSecurityGroupId
+      KafkaPartitions: !Ref KafkaPartitions
 ";
 
 /// The declaration for a template with a queue whose parameters have an anchor.

@@ -35,6 +35,10 @@ const CRATES: &[(&str, &str)] = &[
 /// The other dependencies of the functions.
 const OTHERS: &[&str] = &["serde", "serde_json", "tokio", "tracing"];
 
+/// The settings of the doctor in a project on Kafka: each deployment names its cluster, so the template names none.
+const CLUSTER: &str = " --parameter KafkaBootstrapServers=b-1.example.com:9098 \\
+    --parameter KafkaClusterArn=arn:aws:kafka:us-east-1:000000000000:cluster/example/0";
+
 /// The pages of the documentation that the files name.
 const PAGES: &[&str] = &["deploy.md", "develop.md"];
 
@@ -97,9 +101,15 @@ impl NewProject {
                 unlicensed(repository!("functions/rabbitmq/Cargo.toml" in "functions/rabbitmq/manifest.toml"))?,
             ),
             ("functions/rabbitmq/build.rs", repository!("functions/rabbitmq/build.rs").into_text()),
+            (
+                "functions/kafka/Cargo.toml",
+                unlicensed(repository!("functions/kafka/Cargo.toml" in "functions/kafka/manifest.toml"))?,
+            ),
+            ("functions/kafka/build.rs", repository!("functions/kafka/build.rs").into_text()),
             ("infra/broker.yaml", repository!("infra/broker.yaml").into_text()),
             ("infra/grafana.json", repository!("infra/grafana.json").into_text()),
             ("infra/jwt-authorizer.yaml", authorizer()?),
+            ("infra/kafka.yaml", repository!("infra/kafka.yaml").into_text()),
             ("infra/monitoring.yaml", repository!("infra/monitoring.yaml").into_text()),
             ("infra/queue.yaml", repository!("infra/queue.yaml").into_text()),
             ("tests/events/place-order.json", repository!("tests/events/place-order.json").into_text()),
@@ -141,6 +151,7 @@ impl NewProject {
         let (local, broker) = match self.broker {
             Broker::Sqs => ("cargo local", "SQS"),
             Broker::Rabbitmq => ("cargo local --rabbitmq", "RabbitMQ"),
+            Broker::Kafka => ("cargo local --kafka", "Kafka"),
         };
         let readme = project!("README.md")
             .replace("{{name}}", &self.name)?
@@ -159,8 +170,8 @@ impl NewProject {
         if let Some(region) = &self.region {
             text = text.replace("resolve_s3 = true\n", &format!("region = \"{region}\"\nresolve_s3 = true\n"))?;
         }
-        if self.broker == Broker::Rabbitmq {
-            // As in the environment `rabbitmq`.
+        if self.broker != Broker::Sqs {
+            // As in the environments `rabbitmq` and `kafka`.
             text = text.replace("\"ConsumerConcurrency=2\",", "\"ConsumerTimeout=60\",")?;
         }
         Ok(text.into_text())
@@ -176,8 +187,8 @@ impl NewProject {
             .replace("      Parameters:\n        <<: *queue\n        Name: orders\n", &orders)?
             .replace("          QUEUE_WEBHOOKS: !GetAtt WebhooksQueue.Outputs.Target\n", "")?
             .replace("  Sluicegate: signed", &format!("  {}: signed", self.name))?;
-        if self.broker == Broker::Rabbitmq {
-            text = text.replace("Default: sqs\n", "Default: rabbitmq\n")?;
+        if let Some(broker) = self.broker.feature() {
+            text = text.replace("Default: sqs\n", &format!("Default: {broker}\n"))?;
         }
         Ok(text.into_text())
     }
@@ -187,12 +198,12 @@ impl NewProject {
         Ok(repository!("functions/ingress/openapi.yaml").replace("title: Sluicegate example API", &title)?.into_text())
     }
 
-    /// Returns the manifest of the command. In a project on RabbitMQ the command has a RabbitMQ client from the start.
+    /// Returns the manifest of the command, which has the client of a broker from the start.
     fn command(&self) -> Result<String, CommandError> {
         let manifest = project!("command.toml");
-        let manifest = match self.broker {
-            Broker::Sqs => manifest,
-            Broker::Rabbitmq => manifest.replace("[\"functions\"]", "[\"functions\", \"rabbitmq\"]")?,
+        let manifest = match self.broker.feature() {
+            None => manifest,
+            Some(broker) => manifest.replace("[\"functions\"]", &format!("[\"functions\", \"{broker}\"]"))?,
         };
         Ok(manifest.into_text())
     }
@@ -201,9 +212,12 @@ impl NewProject {
         let steps = match self.broker {
             Broker::Sqs => "format lints tests contract template doctor sam",
             Broker::Rabbitmq => "format lints rabbitmq tests contract template doctor sam",
+            Broker::Kafka => "format lints kafka tests contract template doctor sam",
         };
         let region = self.region.as_deref().unwrap_or("us-east-1");
-        Ok(project!("run").replace("{{steps}}", steps)?.replace("{{region}}", region)?.into_text())
+        let cluster = if self.broker == Broker::Kafka { CLUSTER } else { "" };
+        let run = project!("run").replace("{{steps}}", steps)?.replace("{{region}}", region)?;
+        Ok(run.replace("{{cluster}}", cluster)?.into_text())
     }
 }
 

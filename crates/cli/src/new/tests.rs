@@ -28,6 +28,7 @@ const FOREIGN: &[&str] = &[
     "{{broker}}",
     "{{repository}}",
     "{{steps}}",
+    "{{cluster}}",
     "{{region}}",
     "{{checkout}}",
     "{{cache}}",
@@ -51,7 +52,7 @@ fn every_project_has_its_own_name_and_no_path_of_this_repository() {
     for (broker, source) in [
         (Broker::Sqs, git(None)),
         (Broker::Rabbitmq, git(Some(Revision::Rev("v1".to_owned())))),
-        (Broker::Sqs, Source::Path("/checkout".to_owned())),
+        (Broker::Kafka, Source::Path("/checkout".to_owned())),
     ] {
         for region in [None, Some("eu-west-1")] {
             let files = project(broker, &source, region);
@@ -67,11 +68,11 @@ fn every_project_has_its_own_name_and_no_path_of_this_repository() {
             }
             let stacks: Vec<_> =
                 files["samconfig.toml"].lines().filter(|line| line.starts_with("stack_name")).collect();
-            assert_eq!(stacks.len(), 4);
+            assert_eq!(stacks.len(), 5);
             assert!(stacks.iter().all(|line| line.starts_with("stack_name = \"my-api-")), "{stacks:?}");
             assert_eq!(
                 files["samconfig.toml"].matches("region = \"eu-west-1\"").count(),
-                4 * usize::from(region.is_some())
+                5 * usize::from(region.is_some())
             );
             assert!(files["functions/ingress/openapi.yaml"].contains("\n  title: my-api\n"));
             assert!(files["README.md"].starts_with("# my-api\n"));
@@ -106,13 +107,20 @@ fn the_crates_come_from_where_the_command_line_says() {
 
 #[test]
 fn the_template_has_the_routes_of_the_contract_and_the_broker() {
-    for (broker, value) in [(Broker::Sqs, "sqs"), (Broker::Rabbitmq, "rabbitmq")] {
+    for (broker, value) in [(Broker::Sqs, "sqs"), (Broker::Rabbitmq, "rabbitmq"), (Broker::Kafka, "kafka")] {
         let files = project(broker, &git(None), None);
-        assert!(files["template.yaml"].contains(&format!("    Default: {value}\n    AllowedValues: [sqs, rabbitmq]")));
-        assert_eq!(files["README.md"].contains("cargo local --rabbitmq"), broker == Broker::Rabbitmq);
+        let default = format!("    Default: {value}\n    AllowedValues: [sqs, rabbitmq, kafka]");
+        assert!(files["template.yaml"].contains(&default), "{default}");
         let command = &files["tools/sluicegate/Cargo.toml"];
-        assert_eq!(command.contains(r#"["functions", "rabbitmq"]"#), broker == Broker::Rabbitmq, "{command}");
-        assert_eq!(files["tests/run"].contains("lints rabbitmq tests"), broker == Broker::Rabbitmq);
+        for (other, name) in [(Broker::Rabbitmq, "rabbitmq"), (Broker::Kafka, "kafka")] {
+            assert_eq!(files["README.md"].contains(&format!("cargo local --{name}")), broker == other);
+            assert_eq!(command.contains(&format!(r#"["functions", "{name}"]"#)), broker == other, "{command}");
+            assert_eq!(files["tests/run"].contains(&format!("lints {name} tests")), broker == other);
+        }
+        let given = files["tests/run"].split("--parameter ").skip(1).filter_map(|rest| Some(rest.split_once('=')?.0));
+        let given: Vec<_> = given.collect();
+        assert_eq!(given.len(), if broker == Broker::Kafka { 2 } else { 0 });
+        assert!(given.iter().all(|name| files["template.yaml"].contains(&format!("\n  {name}:\n"))), "{given:?}");
         let folder = tempfile::tempdir().expect("a folder");
         write_all(&folder.path().join("my-api"), &files);
         let template = folder.path().join("my-api/template.yaml").display().to_string();
@@ -203,7 +211,8 @@ fn what_is_given_is_checked() {
         ("new my-api --webhook none", true),
         ("new my-api --webhook paypall", false),
         ("new my_api", false),
-        ("new my-api --broker kafka", false),
+        ("new my-api --broker kafka", true),
+        ("new my-api --broker kinesis", false),
         ("new my-api --path . --git https://example.com/s", false),
         ("new my-api --branch main", true),
         ("new my-api --path . --rev v1", false),
@@ -234,7 +243,7 @@ fn a_terminal_is_asked_what_the_flags_leave_open() {
         (given, Some(""), &[], "my-api Rabbitmq [Provider(\"github\")] eu-west-1"),
         ("", Some("my-api\n\n\n\n"), &ALL, "my-api Sqs [] None"),
         ("", Some("my-api\nRabbitMQ\ngithub\neu-west-1\n"), &ALL, "my-api Rabbitmq [Provider(\"github\")] eu-west-1"),
-        ("", Some("My Api\nmy-api\nkafka\nsqs\nxyz\nnone\nhere\n\n"), &ALL, "my-api Sqs [] None"),
+        ("", Some("My Api\nmy-api\nkinesis\nsqs\nxyz\nnone\nhere\n\n"), &ALL, "my-api Sqs [] None"),
         ("my-api --webhook none --region eu-west-1", Some("\n"), &["Broker"], "my-api Sqs [] eu-west-1"),
         (
             "my-api --broker sqs",

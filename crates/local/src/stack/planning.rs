@@ -3,13 +3,17 @@
 use std::{collections::BTreeMap, path::Path};
 
 use sluicegate_lambda_emulator::SqsClient;
-use sluicegate_sam::{Notice, Settings, StackPlan};
+use sluicegate_sam::{Notice, Settings, StackPlan, TemplateDocument};
 
 use super::{error::StackError, functions, options::Options, provision};
 use crate::{kafka::PlannedKafka, rabbitmq::PlannedBroker, terminal::Terminal};
 
 /// The template's parameter that chooses the broker.
 const BROKER_PARAMETER: &str = "Broker";
+/// Its value for RabbitMQ.
+const RABBITMQ: &str = "rabbitmq";
+/// Its value for Kafka.
+const KAFKA: &str = "kafka";
 /// The environment variable with RabbitMQ's URL.
 const RABBITMQ_URL: &str = "RABBITMQ_URL";
 /// The environment variable with the ARN of the URL's secret in the cloud; functions prefer [`RABBITMQ_URL`].
@@ -18,8 +22,8 @@ const RABBITMQ_SECRET_ARN: &str = "RABBITMQ_SECRET_ARN";
 pub(super) const KAFKA_SERVERS: &str = "KAFKA_BOOTSTRAP_SERVERS";
 /// How functions connect to the brokers of the local stack, which have neither encryption nor a login: an empty
 /// variable is as none.
-pub(super) const KAFKA_CONNECTION: [(&str, &str); 2] =
-    [("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT"), ("KAFKA_SECRET_ARN", "")];
+pub(super) const KAFKA_CONNECTION: [(&str, &str); 3] =
+    [("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT"), ("KAFKA_SASL_MECHANISM", ""), ("KAFKA_SECRET_ARN", "")];
 
 /// Reads the text of a template.
 pub(super) fn read(template: &Path) -> Result<String, StackError> {
@@ -29,6 +33,7 @@ pub(super) fn read(template: &Path) -> Result<String, StackError> {
 /// Returns the settings of the template before its queues exist.
 pub(super) fn settings(
     options: &Options,
+    text: &str,
     aws: &str,
     broker: Option<&PlannedBroker>,
     kafka: Option<&PlannedKafka>,
@@ -40,14 +45,26 @@ pub(super) fn settings(
         physical: BTreeMap::new(),
     };
     if let Some(broker) = broker {
-        settings.parameters.entry(BROKER_PARAMETER.to_owned()).or_insert_with(|| "rabbitmq".to_owned());
+        settings.parameters.entry(BROKER_PARAMETER.to_owned()).or_insert_with(|| RABBITMQ.to_owned());
         settings.environment.insert(RABBITMQ_URL.to_owned(), broker.url());
         settings.environment.entry(RABBITMQ_SECRET_ARN.to_owned()).or_insert_with(|| "none-is-needed".to_owned());
     }
     if let Some(kafka) = kafka {
+        if has_broker(options, text, KAFKA) {
+            settings.parameters.entry(BROKER_PARAMETER.to_owned()).or_insert_with(|| KAFKA.to_owned());
+        }
         settings.environment.insert(KAFKA_SERVERS.to_owned(), kafka.servers().to_owned());
     }
     settings
+}
+
+/// Returns whether the template's parameter can choose this broker. A template without such a parameter names its
+/// topics itself, beside its queues.
+fn has_broker(options: &Options, text: &str, broker: &str) -> bool {
+    // The plan reports the faults of the document.
+    let Ok(document) = TemplateDocument::parse(&options.template.display().to_string(), text) else { return false };
+    let allowed = document.value["Parameters"][BROKER_PARAMETER]["AllowedValues"].as_array();
+    allowed.is_some_and(|allowed| allowed.iter().any(|value| value == broker))
 }
 
 /// Returns the plan, with a binary for each function, and prints its notices.

@@ -112,9 +112,17 @@ Parameters:
   ConsumerAlias: { Type: String, Default: '' }
   VisibilityTimeout: { Type: Number, Default: 30 }
   AlarmTopicArn: { Type: String, Default: '' }
+  Broker: { Type: String, Default: '' }
   RabbitmqBroker: { Type: String, Default: '' }
   RabbitmqSecret: { Type: String, Default: '' }
   RabbitmqVersion: { Type: String, Default: '' }
+  KafkaCluster: { Type: String, Default: '' }
+  KafkaServers: { Type: String, Default: '' }
+  KafkaMechanism: { Type: String, Default: '' }
+  KafkaSecret: { Type: String, Default: '' }
+  KafkaSubnetIds: { Type: String, Default: '' }
+  KafkaSecurityGroupId: { Type: String, Default: '' }
+  KafkaPartitions: { Type: Number, Default: 0 }
 Conditions:
   IsFifo: !Equals [!Ref Fifo, 'true']
 Resources:

@@ -25,11 +25,20 @@ Conditions:
   Monitors: !Equals [a, a]
   IsGivenAlarmTopic: !Equals [!Ref AlarmTopicArn, a]
   UsesRabbitmq: !Equals [a, b]
+  UsesMsk: !Equals [a, b]
 Parameters:
   ConsumerTimeout: { Type: Number, Default: 30 }
   ConsumerConcurrency: { Type: Number, Default: 10 }
   AlarmTopicArn: { Type: String, Default: '' }
+  Broker: { Type: String, Default: sqs }
   RabbitmqEngineVersion: { Type: String, Default: '4.2' }
+  KafkaClusterArn: { Type: String, Default: '' }
+  KafkaBootstrapServers: { Type: String, Default: '' }
+  KafkaSaslMechanism: { Type: String, Default: '' }
+  KafkaSecretArn: { Type: String, Default: '' }
+  KafkaSubnetIds: { Type: String, Default: '' }
+  KafkaSecurityGroupId: { Type: String, Default: '' }
+  KafkaPartitions: { Type: Number, Default: 0 }
 ";
 
 #[test]

@@ -1,0 +1,1 @@
+../../../../../../../functions/kafka/build.rs
