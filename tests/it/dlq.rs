@@ -2,5 +2,6 @@
 
 pub(crate) mod binary;
 mod faults;
+mod kafka;
 mod rabbitmq;
 mod sqs;

@@ -1,11 +1,11 @@
 //! Kafka: producer, consumer and reader with a broker, a cluster whose leaders change, and the clients of others.
 
-mod consumer;
+pub(crate) mod consumer;
 mod interop;
 mod leaders;
 mod login;
 mod producer;
-mod proxy;
+pub(crate) mod proxy;
 mod reader;
 
 use std::time::Duration;
@@ -18,10 +18,10 @@ use tokio::time::Instant;
 use crate::support::conclusion::conclusion;
 
 /// The deadline of a send that is expected to succeed.
-const AMPLE: Duration = Duration::from_secs(20);
+pub(crate) const AMPLE: Duration = Duration::from_secs(20);
 
 /// Returns the cluster at these addresses, without encryption or login.
-fn cluster(servers: &str) -> Cluster {
+pub(crate) fn cluster(servers: &str) -> Cluster {
     let lookup = |name: &str| match name {
         "KAFKA_BOOTSTRAP_SERVERS" => Some(servers.to_owned()),
         "KAFKA_SECURITY_PROTOCOL" => Some("PLAINTEXT".to_owned()),

@@ -101,15 +101,46 @@ fn a_project_with_other_routes_keeps_the_rules() {
     check(project.path());
 }
 
-#[test]
-fn the_buckets_that_sync_writes_are_encrypted_and_private_and_their_objects_expire() {
+/// Returns a project after sync, whose route of orders has these members.
+fn synced_with(members: &str) -> Project {
     let project = Project::copy();
     let contract = "functions/ingress/openapi.yaml";
     let (route, all) = ("        queue: orders\n", project.text(contract));
     assert!(all.contains(route), "{all}");
-    let large = "        archive: true\n        largePayloads: s3\n        payloadBytes: 2000000\n";
-    fs::write(project.path().join(contract), all.replace(route, &format!("{route}{large}"))).expect("written");
+    fs::write(project.path().join(contract), all.replace(route, &format!("{route}{members}"))).expect("written");
     project.succeed("cargo sluicegate sync");
+    project
+}
+
+#[test]
+fn the_archive_that_sync_writes_is_on_the_broker_that_the_parameter_names() {
+    let project = synced_with("        archive: true\n");
+    let manifest = project.text("functions/archiver/Cargo.toml");
+    assert!(manifest.contains("features = [\"rabbitmq\", \"archiver\"]"), "{manifest}");
+    assert!(topology(project.path()).queues().iter().any(|queue| queue.name == "archive"));
+    for (broker, binding, receives) in
+        [("sqs", "http://127.0.0.1:4566/000000000000/", None), ("rabbitmq", "rabbitmq:/archive", Some("100"))]
+    {
+        let plan = plan(project.path(), broker);
+        assert!(ingress(&plan).environment["QUEUE_ARCHIVE"].starts_with(binding), "{broker}");
+        let archiver = plan.functions.iter().find(|function| function.logical_id == "ArchiverFunction");
+        let archiver = archiver.expect("there is an archiver");
+        assert!(archiver.environment.contains_key("ARCHIVE_BUCKET"), "{broker}");
+        assert_eq!(archiver.environment.get("RABBITMQ_MAX_RECEIVE_COUNT").map(String::as_str), receives, "{broker}");
+        let from_sqs = plan.mappings.iter().filter(|mapping| mapping.function == archiver.name).count();
+        let from_broker = plan.mq_mappings.iter().filter(|mapping| mapping.function == archiver.name);
+        let from_broker: Vec<_> = from_broker.map(|mapping| (mapping.queue.as_str(), mapping.batch_size)).collect();
+        match receives {
+            None => assert_eq!((from_sqs, from_broker), (1, vec![])),
+            Some(_) => assert_eq!((from_sqs, from_broker), (0, vec![("archive", 10_000)])),
+        }
+    }
+}
+
+#[test]
+fn the_buckets_that_sync_writes_are_encrypted_and_private_and_their_objects_expire() {
+    let large = "        archive: true\n        largePayloads: s3\n        payloadBytes: 2000000\n";
+    let project = synced_with(large);
 
     let template = TemplateDocument::parse("template.yaml", &project.text("template.yaml")).expect("a template").value;
     let resources = template["Resources"].as_object().expect("resources");

@@ -45,6 +45,8 @@ mod error;
 mod input;
 #[cfg(feature = "aws")]
 mod interrupt;
+#[cfg(feature = "aws")]
+mod kafka;
 mod local;
 mod local_project;
 mod new;

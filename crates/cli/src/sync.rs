@@ -71,9 +71,11 @@ fn work(arguments: &Arguments) -> Result<bool, CommandError> {
     let with_archive = archive::with_archive(&file, edited.as_deref().unwrap_or(&text), &contract, &mut changes)?;
     let edited = with_archive.or(edited);
     let with_bucket = bucket::with_bucket(&file, edited.as_deref().unwrap_or(&text), &contract, &mut changes)?;
-    let mut written: Vec<_> = with_bucket.or(edited).map(|text| (path, text)).into_iter().collect();
+    let edited = with_bucket.or(edited);
+    let is_on_rabbitmq = archive::is_on_rabbitmq(edited.as_deref().unwrap_or(&text));
+    let mut written: Vec<_> = edited.map(|text| (path, text)).into_iter().collect();
     written.extend(manifests::with_features(&contract_path, &contract, consumer_has_store, &mut changes)?);
-    written.extend(archive::files(&contract_path, &contract, &mut changes)?);
+    written.extend(archive::files(&contract_path, &contract, is_on_rabbitmq, &mut changes)?);
     if written.is_empty() {
         say(format_args!("{file}: has the routes of the contract"));
         return Ok(true);

@@ -17,7 +17,7 @@ pub struct DeadLetter {
     pub handle: u64,
     /// The envelope's id, or else the broker's.
     pub id: String,
-    /// The broker's id; empty on RabbitMQ.
+    /// The broker's id: on Kafka the place, `topic:partition:offset`; empty on RabbitMQ.
     pub broker_id: String,
     /// The envelope's `type`.
     pub event_type: Option<String>,
@@ -30,15 +30,15 @@ pub struct DeadLetter {
     /// The code of the rejection: the consumer's `sluicegate-code`. `None` if the consumer recorded none, or the broker
     /// moved the message.
     pub code: Option<String>,
-    /// The queue the message came from: a name on RabbitMQ, an ARN on SQS. `None` if not recorded.
+    /// The queue the message came from: a name on RabbitMQ and Kafka, an ARN on SQS. `None` if not recorded.
     pub source_queue: Option<String>,
     /// How often the message was received from that queue, if recorded.
     pub receive_count: Option<u32>,
     /// How often the message was redriven before ([`REDRIVES`](crate::REDRIVES)).
     pub redrives: u32,
-    /// Its message group.
+    /// Its message group; on Kafka the key, if it has one.
     pub group: Option<String>,
-    /// The stored body: the text of an SQS message, the bytes of an AMQP message.
+    /// The stored body: the text of an SQS message, the bytes of an AMQP message, the value of a record.
     pub body: Vec<u8>,
     /// Where the payload is, if the body is a pointer to it.
     pub pointer: Option<Pointer>,

@@ -3,7 +3,7 @@
 use crate::{DeadLetter, Error};
 
 /// An open dead-letter queue. Messages that were taken are hidden from other readers until they are redriven, deleted
-/// or released; when the process ends, the broker returns them all.
+/// or released; when the process ends, the broker returns them all. Only Kafka does not hide them.
 ///
 /// Several redrives or deletes may be in progress at once. Only messages of the latest take can be redriven. Of earlier
 /// ones an implementation keeps only the handles to delete or release them, so that its memory does not grow with the
@@ -17,8 +17,8 @@ pub trait DeadLetterQueue {
     /// The broker cannot be reached or refuses.
     fn take(&self, max: usize) -> impl Future<Output = Result<Vec<DeadLetter>, Error>>;
 
-    /// Returns whether the queue delivers the messages of a group in order, and holds back later ones while one is in
-    /// flight.
+    /// Returns whether the messages of a group have an order, which a redrive keeps. SQS holds back the later ones
+    /// while one is in flight.
     fn keeps_order(&self) -> bool {
         false
     }
@@ -53,7 +53,7 @@ pub trait DeadLetterQueue {
         body: Option<&[u8]>,
     ) -> impl Future<Output = Result<(), Error>>;
 
-    /// Deletes the message.
+    /// Deletes the message; on Kafka it stays in the log, and is not a dead letter any more.
     ///
     /// # Errors
     /// The message is still in the queue, or may be ([`Error::Unknown`]).
@@ -79,6 +79,7 @@ pub struct ListedQueue {
     pub name: String,
     /// About how many messages it holds; `None` if it cannot be read.
     pub depth: Option<u64>,
-    /// The names of the queues that dead-letter to it. RabbitMQ does not report them.
+    /// The names of the queues that dead-letter to it. RabbitMQ does not report them, and on Kafka it is the topic that
+    /// the name says.
     pub sources: Vec<String>,
 }

@@ -1,7 +1,7 @@
-//! Dead-letter queues of SQS and RabbitMQ: list, show, redrive, edit and purge, without losing a message.
+//! Dead-letter queues of SQS, RabbitMQ and Kafka: list, show, redrive, edit and purge, without losing a message.
 //!
-//! - [`DeadLetterQueue`] is the trait of an open queue; [`sqs::SqsDeadLetterQueue`] and
-//!   [`rabbitmq::RabbitmqDeadLetterQueue`] implement it.
+//! - [`DeadLetterQueue`] is the trait of an open queue; [`sqs::SqsDeadLetterQueue`],
+//!   [`rabbitmq::RabbitmqDeadLetterQueue`] and [`kafka::KafkaDeadLetterQueue`] implement it.
 //! - [`scan`], [`redrive`] and [`purge`] run over the messages that a [`Filter`] matches.
 //! - [`Summary`] counts messages by reason, and [`edited`] changes a body.
 //!
@@ -23,7 +23,7 @@
 //! # }
 //! ```
 //!
-//! Without the feature `rabbitmq` (default) there are only those of SQS, and no AMQP client.
+//! Those of RabbitMQ and Kafka need the features `rabbitmq` and `kafka` (default), which bring their clients.
 //!
 //! A message is deleted only after its broker has confirmed that the copy is stored. After any failure, and if the
 //! process is killed at any point, each message is in the dead-letter queue, at its destination, or in both.
@@ -32,7 +32,11 @@ mod dead_letter;
 mod dead_letter_queue;
 mod edit;
 mod error;
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+mod event;
 mod filter;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
 mod rate_limiter;

@@ -32,7 +32,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lapin::BasicProperties;
-use sluicegate_queue::SendError;
 use sluicegate_queue::rabbitmq::{Broker, Publication};
 use sluicegate_topology::Address;
 use tokio::time::Instant;
@@ -187,14 +186,6 @@ impl RabbitmqDeadLetterQueue {
         let body = body.unwrap_or(&letter.body);
         let publication = Publication { exchange: "", routing_key: queue, properties, body };
         let stored = self.broker.publish(&publication, Instant::now() + PUBLISH_TIME_MAX).await;
-        stored.map_err(|error| match error {
-            SendError::Unroutable { .. } => Error::not_sent(&letter.id, format!("the queue {queue} does not exist")),
-            SendError::Refused { message_at_fault: true, reason } => Error::not_sent(&letter.id, reason),
-            too_large @ SendError::TooLarge { .. } => Error::not_sent(&letter.id, too_large.to_string()),
-            SendError::Unknown { reason } => {
-                Error::unknown(&letter.id, format!("it is perhaps in {queue} as well: {reason}"))
-            }
-            other => Error::Broker(format!("{queue}: {other}")),
-        })
+        stored.map_err(|error| Error::of_send(&letter.id, &format!("the queue {queue}"), error))
     }
 }

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
+use sluicegate_queue::dead_letter::MESSAGE_ID;
 use sluicegate_queue::kafka::{Cluster, ClusterConfig, FetchedRecord, GroupOffsets, PartitionReader, Position};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -112,12 +113,13 @@ pub enum KafkaEvent {
 /// Receives each event. It must return quickly.
 pub type KafkaObserver = Arc<dyn Fn(&KafkaEvent) + Send + Sync>;
 
-/// Returns the id of a record in the events of a mapping: that of its event, if a header names it, or its place.
+/// Returns the id of a record in the events of a mapping: that of its event, if a header names it, or its place before
+/// it was first redriven.
 #[must_use]
 pub fn record_id(topic: &str, partition: i32, record: &FetchedRecord) -> String {
-    let id = record.header(EVENT_ID_HEADER).and_then(|id| str::from_utf8(id).ok());
+    let text = |name| record.header(name).and_then(|id| str::from_utf8(id).ok()).filter(|id| !id.is_empty());
     let place = || format!("{topic}:{partition}:{}", record.offset);
-    id.filter(|id| !id.is_empty()).map_or_else(place, str::to_owned)
+    text(EVENT_ID_HEADER).or_else(|| text(MESSAGE_ID)).map_or_else(place, str::to_owned)
 }
 
 /// A running mapping. Dropping it aborts the invocations in flight; their records are delivered again at the next

@@ -97,6 +97,11 @@ pub(crate) async fn run(queues: &Queues, name: &str, order: Order) -> Result<Val
                     use sluicegate_dlq::rabbitmq::RabbitmqDeadLetterQueue;
                     work(&RabbitmqDeadLetterQueue::open(&address, &name).await?, &order).await
                 }
+                #[cfg(feature = "kafka")]
+                Some(Broker::Kafka(cluster)) => {
+                    use sluicegate_dlq::kafka::KafkaDeadLetterQueue;
+                    work(&KafkaDeadLetterQueue::open(cluster, &name).await?, &order).await
+                }
                 None => Err(DeadLetterError::Invalid(format!("{name} is not a queue of this stack"))),
             }
         })

@@ -4,6 +4,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Value, json};
 use sluicegate_lambda_emulator::SqsClient;
+#[cfg(feature = "kafka")]
+use sluicegate_queue::kafka::Cluster;
 #[cfg(feature = "rabbitmq")]
 use sluicegate_topology::Address;
 
@@ -30,6 +32,8 @@ pub(crate) enum Broker {
     Sqs,
     #[cfg(feature = "rabbitmq")]
     Rabbitmq(Address),
+    #[cfg(feature = "kafka")]
+    Kafka(Cluster),
 }
 
 /// Why the messages of a queue are not deleted.
@@ -75,6 +79,10 @@ impl Queues {
         #[cfg(feature = "rabbitmq")]
         if let Some(rabbitmq) = self.inner.rabbitmq.as_ref().filter(|rabbitmq| rabbitmq.has(name)) {
             return Some(Broker::Rabbitmq(rabbitmq.endpoint().address().clone()));
+        }
+        #[cfg(feature = "kafka")]
+        if let Some(kafka) = self.inner.kafka.as_ref().filter(|kafka| kafka.keeps_dead_letters(name)) {
+            return Some(Broker::Kafka(kafka.cluster()));
         }
         None
     }

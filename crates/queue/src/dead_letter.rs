@@ -23,12 +23,13 @@ pub const SOURCE: &str = "sluicegate-source";
 /// The attributes that describe why and from where a message was dead-lettered. A redriven one does not have them.
 pub const OF_DEAD_LETTER: [&str; 4] = [REASON, CODE, RECEIVE_COUNT, SOURCE];
 /// The id that SQS gave the message before it was first sent again, to a dead-letter queue or from one, at most
-/// [`MESSAGE_ID_CHARS_MAX`] characters. Only on messages whose body is not an event, which has an id itself: the key of
-/// such a message stays the same. A redriven message keeps it, unless its body was edited.
+/// [`MESSAGE_ID_CHARS_MAX`] characters; on Kafka the place of a record before it was first redriven. Only on messages
+/// whose body is not an event, which has an id itself: the key of such a message stays the same. A redriven message
+/// keeps it, unless its body was edited.
 pub const MESSAGE_ID: &str = "sluicegate-message-id";
-/// See [`MESSAGE_ID`].
+/// See [`MESSAGE_ID`]: on SQS.
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-queue-message-identifiers.html>
 pub const MESSAGE_ID_CHARS_MAX: usize = 100;
-/// How often the message was redriven: a Number on SQS, a signed 32-bit integer on RabbitMQ.
+/// How often the message was redriven: a Number on SQS, a signed 32-bit integer on RabbitMQ, and digits on Kafka.
 pub const REDRIVES: &str = "sluicegate-redrives";

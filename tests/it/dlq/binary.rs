@@ -25,7 +25,7 @@ pub(crate) fn dlq(arguments: &[&str]) -> Command {
 pub(crate) fn sluicegate(subcommand: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(&*BINARY);
     command.arg(subcommand).args(arguments).current_dir(root()).kill_on_drop(true);
-    for name in ["AWS_PROFILE", "AWS_ENDPOINT_URL", "RABBITMQ_URL", "EDITOR", "VISUAL"] {
+    for name in ["AWS_PROFILE", "AWS_ENDPOINT_URL", "KAFKA_BOOTSTRAP_SERVERS", "RABBITMQ_URL", "EDITOR", "VISUAL"] {
         command.env_remove(name);
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::console_actions::{UNWANTED, UNWANTED_TEXT, act, get};
 use super::{WAY_TIME_MAX, placed, placed_with_mates};
 use crate::support::forward::ForwardServer;
 use crate::support::kafka::{self, Broker};
@@ -180,6 +181,46 @@ async fn the_projects_template_handles_orders_and_stores_a_poison_order_in_the_d
     until_visible(&stack, "orders", 0).await;
     let dead = broker.records("orders.dlq").await;
     assert_eq!((dead.len(), dead[0].event_id()), (1, poison));
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the Kafka peers, which ./tests/run brings"]
+async fn the_console_shows_corrects_and_redrives_the_dead_letters_of_a_topic() {
+    let (files, broker) = (Files::of_the_project(), Broker::start(&["orders:2", "orders.dlq:1"]).await);
+    let forward = ForwardServer::refusing(UNWANTED_TEXT, StatusCode::UNPROCESSABLE_ENTITY).await;
+    let arguments = ["--kafka-url", &broker.servers(), "--template", files.template()];
+    let stack = Stack::start(&arguments, &[("FORWARD_URL", &forward.url)]).await;
+    let mut ids = Vec::new();
+    for order_id in ["o-1", "o-2", "o-3"] {
+        let (status, body) = super::place(&stack, "dev-key", order_id, &super::order(order_id, "c-1", UNWANTED)).await;
+        assert_eq!(status, 202, "{body}");
+        ids.push(body["id"].as_str().expect("an id").to_owned());
+        stack.until_state(&ids[ids.len() - 1], "dead-lettered", WAY_TIME_MAX).await;
+    }
+    until_visible(&stack, "orders.dlq", 3).await;
+
+    let letter = format!("/queues/orders.dlq/dead-letters/{}", ids[1]);
+    assert!(get(&stack, &letter).await["body"].as_str().is_some_and(|body| body.contains(UNWANTED_TEXT)));
+    let corrected = act(&stack, &format!("{letter}/redrive"), json!({ "set": ["/items/0/quantity=2"] })).await;
+    assert_eq!(corrected, (200, json!({ "id": ids[1], "dead_letter": ids[1], "redriven": true })));
+    let timeline = stack.until_state(&ids[1], "done", WAY_TIME_MAX).await;
+    let expected = ["accepted", "delivered", "dead-lettered", "redriven", "delivered", "done"];
+    assert_eq!(steps(&timeline), expected, "{timeline:#}");
+    assert_eq!(timeline["steps"][3]["from"], "orders.dlq");
+    until_visible(&stack, "orders.dlq", 2).await;
+
+    // What is redriven as it is fails as before.
+    let (status, report) = act(&stack, "/queues/orders.dlq/redrive", json!({ "filter": { "ids": [ids[0]] } })).await;
+    assert_eq!((status, &report["done"], &report["failures"]), (200, &json!(1), &json!([])), "{report}");
+    let timeline = stack
+        .until("it is a dead letter again", WAY_TIME_MAX, async || {
+            stack.timeline(&ids[0]).await.filter(|timeline| steps(timeline).len() == 6)
+        })
+        .await;
+    assert_eq!(steps(&timeline)[3..], ["redriven", "delivered", "dead-lettered"], "{timeline:#}");
+    until_visible(&stack, "orders.dlq", 2).await;
+    assert_eq!(broker.records("orders.dlq").await.len(), 4, "the log keeps them");
     stack.stop().await;
 }
 

@@ -23,10 +23,10 @@ use crate::support::context;
 use crate::support::forward::ForwardServer;
 use crate::support::kafka::{Broker, Record};
 
-type Handled = Arc<Mutex<Vec<Arc<Delivery>>>>;
+pub(crate) type Handled = Arc<Mutex<Vec<Arc<Delivery>>>>;
 
 /// Returns a consumer whose handlers act by the event's type and record their deliveries.
-fn consumer(servers: &str, handled: &Handled) -> Consumer {
+pub(crate) fn consumer(servers: &str, handled: &Handled) -> Consumer {
     let handled = Arc::clone(handled);
     let handler = move |delivery: Arc<Delivery>| {
         handled.lock().unwrap().push(Arc::clone(&delivery));
@@ -44,7 +44,7 @@ fn consumer(servers: &str, handled: &Handled) -> Consumer {
 }
 
 /// Sends an event of each type, with its place in the list as id, in this group.
-async fn send_all(servers: &str, events: &[(&str, &str)]) {
+pub(crate) async fn send_all(servers: &str, events: &[(&str, &str)]) {
     let producer = KafkaProducer::new(cluster(servers), "orders");
     for (id, (event_type, group)) in events.iter().enumerate() {
         let envelope = Envelope::builder(id.to_string(), "/orders", *event_type).group(*group);
@@ -54,7 +54,7 @@ async fn send_all(servers: &str, events: &[(&str, &str)]) {
 }
 
 /// Returns the event of a batch with these records of the topic `orders`.
-fn event(records: &[Record]) -> Value {
+pub(crate) fn event(records: &[Record]) -> Value {
     let mut partitions = serde_json::Map::new();
     for record in records {
         let headers = record.headers.as_object().expect("headers").iter().map(|(name, value)| {
@@ -76,7 +76,7 @@ fn event(records: &[Record]) -> Value {
     json!({ "eventSource": "aws:kafka", "bootstrapServers": "broker:9092", "records": partitions })
 }
 
-async fn invoke(consumer: &Consumer, event: &Value) -> bool {
+pub(crate) async fn invoke(consumer: &Consumer, event: &Value) -> bool {
     let event = RawValue::from_string(event.to_string()).expect("JSON");
     consumer.handle(LambdaEvent::new(event, context(Duration::from_secs(20)))).await.is_ok()
 }
@@ -168,7 +168,7 @@ async fn without_the_dead_letter_topic_the_batch_is_returned_until_it_exists() {
 async fn the_binary_forwards_what_it_can_read_and_dead_letters_the_rest() {
     let broker = Broker::start(&["orders:1", "orders.dlq:1"]).await;
     send_all(&broker.servers(), &[("order.placed", "a"), ("order.placed", "a")]).await;
-    let headers = [("content-type".to_owned(), b"application/cloudevents+json".to_vec())];
+    let headers = [("content-type", Some(&b"application/cloudevents+json"[..]))];
     let poison = Publication { topic: "orders", key: None, value: Some(b"{}"), headers: &headers };
     cluster(&broker.servers()).publish(&poison, Instant::now() + AMPLE).await.expect("stored");
     let server = ForwardServer::start(|_| StatusCode::OK).await;

@@ -1,5 +1,5 @@
-//! A proxy between the producer and a broker that loses answers, and that drops connections as a network does: without
-//! a word. Connections to the addresses in the broker's metadata go through it too.
+//! A proxy between a client and a broker that loses answers and requests, and that drops connections as a network does:
+//! without a word. Connections to the addresses in the broker's answers go through it too.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,10 +11,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 /// The keys of requests.
-pub(super) const PRODUCE: i16 = 0;
+pub(crate) const PRODUCE: i16 = 0;
 const METADATA: i16 = 3;
+pub(crate) const OFFSET_COMMIT: i16 = 8;
+const FIND_COORDINATOR: i16 = 10;
 
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     port: u16,
     shared: Arc<Shared>,
     _connections: JoinSet<()>,
@@ -26,6 +28,8 @@ struct Shared {
     port: u16,
     /// The answers to batches that are still to be lost.
     to_lose: AtomicUsize,
+    /// The keys of requests in whose place connections are closed.
+    cut: Mutex<Vec<i16>>,
     /// The keys of the requests that arrived.
     requests: Mutex<Vec<i16>>,
     /// The connections that are silent.
@@ -33,7 +37,7 @@ struct Shared {
 }
 
 impl Proxy {
-    pub(super) async fn start(broker: u16) -> Self {
+    pub(crate) async fn start(broker: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free loopback port");
         let port = listener.local_addr().expect("an address").port();
         let shared = Arc::new(Shared { broker, port, ..Shared::default() });
@@ -48,24 +52,29 @@ impl Proxy {
     }
 
     /// Returns the value of `KAFKA_BOOTSTRAP_SERVERS`.
-    pub(super) fn servers(&self) -> String {
+    pub(crate) fn servers(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// Closes the connection in place of each of the next answers to a batch. The broker has the batch then.
-    pub(super) fn lose_answers(&self, count: usize) {
+    pub(crate) fn lose_answers(&self, count: usize) {
         self.shared.to_lose.store(count, Ordering::SeqCst);
     }
 
+    /// Closes the connection in place of each request with this key.
+    pub(crate) fn cut(&self, key: i16) {
+        self.shared.cut.lock().expect("no panic").push(key);
+    }
+
     /// Forwards nothing more on the open connections, without closing them.
-    pub(super) fn silence(&self) {
+    pub(crate) fn silence(&self) {
         for each in self.shared.open.lock().expect("no panic").iter() {
             each.store(true, Ordering::SeqCst);
         }
     }
 
     /// Returns how many requests with this key arrived.
-    pub(super) fn requests(&self, key: i16) -> usize {
+    pub(crate) fn requests(&self, key: i16) -> usize {
         self.shared.requests.lock().expect("no panic").iter().filter(|each| **each == key).count()
     }
 }
@@ -93,6 +102,9 @@ async fn requests(
     while let Some(frame) = frame(&mut from).await {
         let key = i16::from_be_bytes([frame[4], frame[5]]);
         shared.requests.lock().expect("no panic").push(key);
+        if shared.cut.lock().expect("no panic").contains(&key) {
+            return;
+        }
         if silent.load(Ordering::SeqCst) {
             continue;
         }
@@ -116,7 +128,7 @@ async fn answers(
         if key == Some(PRODUCE) && shared.to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose).is_ok() {
             return;
         }
-        if key == Some(METADATA) {
+        if key.is_some_and(|key| [METADATA, FIND_COORDINATOR].contains(&key)) {
             redirect(&mut frame, shared.broker, shared.port);
         }
         if !silent.load(Ordering::SeqCst) && to.write_all(&frame).await.is_err() {
@@ -136,9 +148,9 @@ async fn frame(from: &mut OwnedReadHalf) -> Option<Vec<u8>> {
 }
 
 /// Replaces the port of the broker's address.
-fn redirect(metadata: &mut [u8], broker: u16, port: u16) {
+fn redirect(answer: &mut [u8], broker: u16, port: u16) {
     let address = |port: u16| [&b"127.0.0.1"[..], &u32::from(port).to_be_bytes()].concat();
     let (from, to) = (address(broker), address(port));
-    let place = metadata.windows(from.len()).position(|bytes| bytes == from).expect("the broker's address");
-    metadata[place..place + to.len()].copy_from_slice(&to);
+    let place = answer.windows(from.len()).position(|bytes| bytes == from).expect("the broker's address");
+    answer[place..place + to.len()].copy_from_slice(&to);
 }

@@ -54,7 +54,7 @@ async fn a_created_topic_has_its_records_with_headers_and_times_in_order() {
     assert_eq!(cluster.create_topic("new").await, Ok(true));
     assert_eq!(cluster.create_topic("new").await, Ok(false));
     let partition = cluster.partitions("new").await.expect("partitions")[0];
-    let headers = [("h".to_owned(), vec![0, 255]), ("h".to_owned(), b"last".to_vec())];
+    let headers = [("h", Some(&[0, 255][..])), ("h", Some(b"last")), ("none", None)];
     for value in [Some(&b"first"[..]), None] {
         let publication = Publication { topic: "new", key: Some(b"k"), value, headers: &headers };
         cluster.publish(&publication, Instant::now() + AMPLE).await.expect("stored");
@@ -63,7 +63,8 @@ async fn a_created_topic_has_its_records_with_headers_and_times_in_order() {
     let (records, next) = reader.fetch(0, Duration::ZERO).await.expect("records");
     let values: Vec<_> = records.iter().map(|record| record.value.as_deref()).collect();
     assert_eq!((values, next), (vec![Some(&b"first"[..]), None], 2));
-    assert_eq!((records[0].headers.len(), records[0].header("h")), (2, Some(&b"last"[..])));
+    assert_eq!((records[0].headers.len(), records[0].header("h")), (3, Some(&b"last"[..])));
+    assert_eq!(records[0].headers[2], ("none".to_owned(), None));
     assert_eq!(reader.offset(Position::At(0)).await, Ok(0));
     assert_eq!(reader.offset(Position::At(records[1].timestamp_ms + 1_000)).await, Ok(2));
     let missing = reader.fetch(7, Duration::ZERO).await;

@@ -15,8 +15,8 @@ def show(partition, offset, key, value, headers):
                 "partition": partition,
                 "offset": offset,
                 "key": key.decode() if key is not None else None,
-                "value": base64.b64encode(value).decode(),
-                "headers": {name: text.decode() for name, text in headers},
+                "value": base64.b64encode(value or b"").decode(),
+                "headers": {name: text.decode() if text is not None else None for name, text in headers},
             }
         )
     )

@@ -270,17 +270,17 @@ impl<P: Publish> Batch<'_, P> {
             let reason = format!("the name of the dead-letter topic {topic} is too long: set KAFKA_DEAD_LETTER_TOPIC");
             return Err(SendError::Unroutable { reason });
         }
-        let own = record.headers.iter().filter(|(name, _)| !OF_DEAD_LETTER.contains(&name.as_str()));
-        let mut headers: Vec<_> = own.cloned().collect();
         let reason: String = rejection.detail().chars().take(REASON_CHARS_MAX).collect();
         let receive_count = received.receive_count().to_string();
+        let own = record.headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_slice())));
+        let mut headers: Vec<_> = own.filter(|(name, _)| !OF_DEAD_LETTER.contains(name)).collect();
         for (name, text) in [
-            (REASON, reason),
-            (CODE, rejection.code().to_owned()),
-            (RECEIVE_COUNT, receive_count),
-            (SOURCE, received.id.clone()),
+            (REASON, reason.as_str()),
+            (CODE, rejection.code()),
+            (RECEIVE_COUNT, &receive_count),
+            (SOURCE, &received.id),
         ] {
-            headers.push((name.to_owned(), text.into_bytes()));
+            headers.push((name, Some(text.as_bytes())));
         }
         let value = match value {
             Ok(value) => value.as_deref(),

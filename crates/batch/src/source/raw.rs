@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 use base64::{
+    Engine as _,
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
@@ -26,6 +27,14 @@ pub(crate) struct Unreadable {
     pub(crate) reason: &'static str,
     /// The text that the event has in place of the bytes, kept for the dead-letter queue.
     pub(crate) kept: Vec<u8>,
+}
+
+/// Returns the bytes of a value in base64; `refusals` are the reasons if it is not text, or not base64.
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+pub(crate) fn from_base64(raw: &RawValue, [not_text, not_base64]: [&'static str; 2]) -> Result<Vec<u8>, Unreadable> {
+    let text = string(Some(raw)).ok_or_else(|| Unreadable { reason: not_text, kept: raw.get().into() })?;
+    let bytes = BASE64.decode(text.as_bytes());
+    bytes.map_err(|_| Unreadable { reason: not_base64, kept: text.into_owned().into() })
 }
 
 /// Returns the text of a string.

@@ -13,7 +13,7 @@ use crate::{fail, output::say};
 #[derive(Args)]
 pub(super) struct Arguments {
     /// The dead-letter queue; without it all of them are listed: on SQS those that a redrive policy names, on RabbitMQ
-    /// those that receive dead letters of other queues, or whose name ends in .dlq
+    /// those that receive dead letters of other queues, or whose name ends in .dlq, on Kafka topics of such a name
     pub(super) queue: Option<String>,
     /// List the messages instead of their reasons
     #[arg(long, requires = "queue")]

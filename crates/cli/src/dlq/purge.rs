@@ -19,7 +19,8 @@ use crate::{fail, interrupt::INTERRUPTED, output::say, progress::Progress};
 /// Delete messages permanently
 ///
 /// Asks for confirmation. Messages of another reader are not deleted, and neither are those that the filter does not
-/// match.
+/// match. On Kafka they are not dead letters any more, and the topic's retention deletes them (kafka-delete-records.sh
+/// deletes the records before an offset at once).
 #[derive(Args)]
 pub(super) struct Arguments {
     /// The dead-letter queue

@@ -19,7 +19,8 @@ use crate::{fail, interrupt::INTERRUPTED, output::say, progress::Progress};
 /// redrives. A message that fails again while the command runs is left for the next run.
 ///
 /// The destination is --to; or the queue in sluicegate-source or DeadLetterQueueSourceArn; or the only queue that has
-/// this one as its dead-letter queue. A message without a destination stays.
+/// this one as its dead-letter queue, which on Kafka is the topic that the name says. A message without a destination
+/// stays. On Kafka, records with one key keep their order: after a failure the later ones stay too.
 ///
 /// On SQS, without a filter and with --to or a single possible destination, SQS itself moves the messages (a message
 /// move task). Their attributes are then unchanged, and the redrive is not counted. A message that is not an event has

@@ -97,7 +97,7 @@ impl<'a> Additions<'a> {
         functions: &[&str],
         statement: &str,
     ) -> Result<(), CommandError> {
-        let roles = functions.iter().map(|function| format!("!Ref {}", role(self.document(), function)));
+        let roles = functions.iter().map(|function| format!("!Ref {}", self.role(function)));
         let (roles, statement) = (roles.collect::<Vec<_>>().join(", "), members::indented(statement, 8));
         let lines = format!(
             "{id}:\n  Type: AWS::IAM::Policy\n  Properties:\n    PolicyName: {name}\n    Roles: [{roles}]\n    \
@@ -108,9 +108,26 @@ impl<'a> Additions<'a> {
 
     /// Adds a variable with the name of a resource.
     pub(super) fn variable(&mut self, function: &str, variable: &str, resource: &str) -> Result<(), CommandError> {
-        let target = Target { path: &variables(function), is_apart: false, after: None };
-        let change = format!("+ {variable} of {function}");
-        self.insert(&target, &format!("{variable}: !Ref {resource}\n"), change)
+        self.variable_of(function, variable, &format!("!Ref {resource}"))
+    }
+
+    /// Adds a variable; `value` is YAML in one line.
+    pub(super) fn variable_of(&mut self, function: &str, variable: &str, value: &str) -> Result<(), CommandError> {
+        self.member(&variables(function), variable, &format!(" {value}\n"), function)
+    }
+
+    /// Adds a member of `resource` to the mapping with this path; `value` is the rest of its lines.
+    pub(super) fn member(&mut self, path: &[&str], key: &str, value: &str, resource: &str) -> Result<(), CommandError> {
+        if self.has(&[path, &[key]].concat()) {
+            return Ok(());
+        }
+        let target = Target { path, is_apart: false, after: None };
+        self.insert(&target, &format!("{key}:{value}"), format!("+ {key} of {resource}"))
+    }
+
+    /// Returns the name of the role of a function.
+    pub(super) fn role(&self, function: &str) -> String {
+        role(self.document(), function)
     }
 
     /// Returns the template with the additions.

@@ -2,13 +2,20 @@
 //!
 //! The bucket is encrypted and not public, and objects expire after a year. What the template has already stays as it
 //! is: change the days, the window or the memory there.
+//!
+//! A template whose parameter chooses between SQS and RabbitMQ gets the archive for both: with RabbitMQ the queue is on
+//! the broker, and the mapping from SQS is disabled.
 
 use std::path::{Path, PathBuf};
 
 use sluicegate_contract::{ARCHIVE_QUEUE, Contract, binding_variable};
 
 use super::additions::{ARCHIVER, Additions};
+use super::manifests::with_feature;
 use crate::{CommandError, input};
+
+/// The crate that the archiver is built on.
+const CRATE: &str = "sluicegate-archive";
 
 const BUCKET: &str = "ArchiveBucket";
 const QUEUE: &str = "ArchiveQueue";
@@ -140,6 +147,74 @@ ArchiveAgeAlarm:
     AlarmActions: [!If [IsGivenAlarmTopic, !Ref AlarmTopicArn, !Ref AlarmTopic]]
 ";
 
+/// The condition under which the queues of the shipped template are on RabbitMQ.
+const USES_RABBITMQ: &str = "UsesRabbitmq";
+/// Its nested stack with the broker.
+const RABBITMQ_STACK: &str = "RabbitmqStack";
+const RABBITMQ_QUEUE: &str = "ArchiveRabbitmqQueue";
+const RABBITMQ_POLICY: &str = "ArchiverRabbitmqPolicy";
+
+/// The archive's queue, or with RabbitMQ the binding of the one that [`RABBITMQ_QUEUE`] makes.
+const QUEUE_OF_EITHER: &str = "!If [UsesRabbitmq, 'rabbitmq:/archive', !Ref ArchiveQueue]";
+
+/// What the archiver needs to reach the broker, as the consumer does. It is tried as often as on SQS.
+const RABBITMQ_VARIABLES: [(&str, &str); 3] = [
+    ("RABBITMQ_URL", "!If [UsesRabbitmq, !Sub '${RabbitmqStack.Outputs.AmqpUrl}/%2F?heartbeat=60', !Ref AWS::NoValue]"),
+    ("RABBITMQ_SECRET_ARN", "!If [UsesRabbitmq, !GetAtt RabbitmqStack.Outputs.SecretArn, !Ref AWS::NoValue]"),
+    ("RABBITMQ_MAX_RECEIVE_COUNT", "!If [UsesRabbitmq, '100', !Ref AWS::NoValue]"),
+];
+
+/// The value of `VpcConfig`.
+const NETWORK: &str = " !If
+  - UsesRabbitmq
+  - SubnetIds: !Split [',', !GetAtt RabbitmqStack.Outputs.SubnetIds]
+    SecurityGroupIds: [!GetAtt RabbitmqStack.Outputs.SecurityGroupId]
+  - !Ref AWS::NoValue
+";
+
+/// SAM adds the permissions of a function in a network.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>
+const RABBITMQ_POLICY_LINES: &str = "\
+ArchiverRabbitmqPolicy:
+  Type: AWS::IAM::Policy
+  Condition: UsesRabbitmq
+  Properties:
+    PolicyName: archive-from-rabbitmq
+    Roles: [!Ref ArchiverFunctionRole]
+    PolicyDocument:
+      Version: '2012-10-17'
+      Statement:
+        - Effect: Allow
+          Action: secretsmanager:GetSecretValue
+          Resource: !GetAtt RabbitmqStack.Outputs.SecretArn
+        - { Effect: Allow, Action: mq:DescribeBroker, Resource: !GetAtt RabbitmqStack.Outputs.BrokerArn }
+        - { Effect: Allow, Action: [ec2:DescribeSecurityGroups, ec2:DescribeVpcs], Resource: '*' }
+";
+
+/// The queue at the broker with its mapping and alarms. An object is written once a minute, as from SQS.
+const RABBITMQ_QUEUE_LINES: &str = "\
+ArchiveRabbitmqQueue:
+  Type: AWS::CloudFormation::Stack
+  Condition: UsesRabbitmq
+  DependsOn: ArchiverRabbitmqPolicy
+  Properties:
+    TemplateURL: infra/queue.yaml
+    Parameters:
+      Name: archive
+      Stack: !Ref AWS::StackName
+      IngressRole: !Ref INGRESS_ROLE
+      ConsumerRole: !Ref ArchiverFunctionRole
+      ConsumerFunction: !Ref ArchiverFunction
+      ConsumerAlias: !Ref ArchiverFunction.Alias
+      VisibilityTimeout: 0
+      AlarmTopicArn: !If [Monitors, !If [IsGivenAlarmTopic, !Ref AlarmTopicArn, !Ref AlarmTopic], '']
+      RabbitmqBroker: !GetAtt RabbitmqStack.Outputs.BrokerArn
+      RabbitmqSecret: !GetAtt RabbitmqStack.Outputs.SecretArn
+      RabbitmqVersion: !Ref RabbitmqEngineVersion
+      RabbitmqBatchSize: 10000
+      RabbitmqBatchingWindow: 60
+";
+
 const SEND_STATEMENT: &str = "- { Effect: Allow, Action: sqs:SendMessage, Resource: !GetAtt ArchiveQueue.Arn }\n";
 
 /// The files of the function, below its folder. The manifest has another name in this crate: `cargo package` leaves out
@@ -183,31 +258,72 @@ pub(super) fn with_archive(
         additions.resource(AGE_ALARM, AGE_ALARM_LINES)?;
     }
     additions.policy(SEND_POLICY, "send-to-archive", &[&ingress], SEND_STATEMENT)?;
-    additions.variable(&ingress, &variable, QUEUE)?;
+    if additions.has_condition(USES_RABBITMQ) && additions.has_resource(RABBITMQ_STACK) {
+        with_rabbitmq(&mut additions, &ingress)?;
+        additions.variable_of(&ingress, &variable, QUEUE_OF_EITHER)?;
+    } else {
+        additions.variable(&ingress, &variable, QUEUE)?;
+    }
     Ok(Some(additions.finish()))
 }
 
+/// Adds what the archive needs with RabbitMQ.
+fn with_rabbitmq(additions: &mut Additions<'_>, ingress: &str) -> Result<(), CommandError> {
+    for (name, value) in RABBITMQ_VARIABLES {
+        additions.variable_of(ARCHIVER, name, value)?;
+    }
+    let properties = ["Resources", ARCHIVER, "Properties"];
+    additions.member(&properties, "VpcConfig", NETWORK, ARCHIVER)?;
+    let mapping = [&properties[..], &["Events", "Archive", "Properties"]].concat();
+    additions.member(&mapping, "Enabled", " !If [UsesRabbitmq, false, true]\n", ARCHIVER)?;
+    additions.resource(RABBITMQ_POLICY, RABBITMQ_POLICY_LINES)?;
+    let role = additions.role(ingress);
+    additions.resource(RABBITMQ_QUEUE, &RABBITMQ_QUEUE_LINES.replace("INGRESS_ROLE", &role))?;
+    let parameters = ["Resources", RABBITMQ_STACK, "Properties", "Parameters"];
+    additions.member(&parameters, "S3Endpoint", " 'yes'\n", RABBITMQ_STACK)
+}
+
+/// Returns whether a template binds the archive's queue to RabbitMQ.
+pub(super) fn is_on_rabbitmq(template: &str) -> bool {
+    let variable = format!("{}:", binding_variable(ARCHIVE_QUEUE));
+    template.lines().any(|line| line.trim_start().starts_with(&variable) && line.contains("rabbitmq:"))
+}
+
 /// Returns the files of the archiver, and the manifest of the workspace with its crate, where they are missing and the
-/// template builds the function from the folder beside that of the ingress; adds the changes, one a line.
+/// template builds the function from the folder beside that of the ingress; adds the changes, one a line. A function
+/// that is there gets only the feature for RabbitMQ, if the archive `is_on_rabbitmq`.
 ///
 /// # Errors
-/// The manifest of the workspace cannot be read, or names no crate that the archiver's can be written after.
+/// A manifest cannot be read, or that of the workspace names no crate that the archiver's can be written after.
 pub(super) fn files(
     contract_path: &Path,
     contract: &Contract,
+    is_on_rabbitmq: bool,
     changes: &mut Vec<String>,
 ) -> Result<Vec<(PathBuf, String)>, CommandError> {
     let functions = contract_path.parent().and_then(Path::parent).unwrap_or(Path::new(""));
     let folder = functions.join("archiver");
-    if contract.first_archived().is_none() || folder.exists() {
+    if contract.first_archived().is_none() {
         return Ok(Vec::new());
     }
+    let with_features = |manifest: &str| with_feature(manifest, CRATE, "rabbitmq").filter(|_| is_on_rabbitmq);
     let mut files = Vec::new();
+    if folder.exists() {
+        let manifest = folder.join("Cargo.toml");
+        let edited = if manifest.is_file() { with_features(&input::text(&manifest)?) } else { None };
+        if let Some(edited) = edited {
+            changes.push(format!("+ the feature rabbitmq of {CRATE} in {}", manifest.display()));
+            files.push((manifest, edited));
+        }
+        return Ok(files);
+    }
     for (name, text) in FUNCTION_FILES {
         let path = folder.join(name);
         changes.push(format!("+ {}", path.display()));
         // A project has no licence to inherit.
-        files.push((path, text.replace("license.workspace = true\n", "")));
+        let text = text.replace("license.workspace = true\n", "");
+        let edited = with_features(&text);
+        files.push((path, edited.unwrap_or(text)));
     }
     let manifest = functions.parent().unwrap_or(Path::new("")).join("Cargo.toml");
     if !manifest.is_file() {
@@ -253,10 +369,21 @@ mod tests {
                 "+ ArchiveDeadLetterAlarm",
                 "+ ArchiveAgeAlarm",
                 "+ ArchiveSendPolicy",
+                "+ RABBITMQ_URL of ArchiverFunction",
+                "+ RABBITMQ_SECRET_ARN of ArchiverFunction",
+                "+ RABBITMQ_MAX_RECEIVE_COUNT of ArchiverFunction",
+                "+ VpcConfig of ArchiverFunction",
+                "+ Enabled of ArchiverFunction",
+                "+ ArchiverRabbitmqPolicy",
+                "+ ArchiveRabbitmqQueue",
+                "+ S3Endpoint of RabbitmqStack",
                 "+ QUEUE_ARCHIVE of IngressFunction",
             ],
             &[
-                "QUEUE_ARCHIVE: !Ref ArchiveQueue",
+                "QUEUE_ARCHIVE: !If [UsesRabbitmq, 'rabbitmq:/archive', !Ref ArchiveQueue]",
+                "Enabled: !If [UsesRabbitmq, false, true]",
+                "S3Endpoint: 'yes'",
+                "IngressRole: !Ref IngressRole",
                 "Roles: [!Ref IngressRole]",
                 "- { Effect: Allow, Action: s3:PutObject, Resource: !Sub '${ArchiveBucket.Arn}/archive/*' }",
             ],
@@ -287,14 +414,22 @@ mod tests {
         let manifest = "[workspace.dependencies]\nsluicegate-batch = { path = \"/s/crates/batch\" }\nserde = \"1\"\n";
         std::fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
         let (contract, mut changes) = (contract_with(ARCHIVED), Vec::new());
-        let written = files(&contract_path, &contract, &mut changes).unwrap();
+        let written = files(&contract_path, &contract, false, &mut changes).unwrap();
         let names: Vec<_> =
             written.iter().map(|(path, _)| path.strip_prefix(folder.path()).unwrap().to_owned()).collect();
         let expected = ["functions/archiver/Cargo.toml", "functions/archiver/src/main.rs", "Cargo.toml"];
         assert_eq!(names, expected.map(PathBuf::from));
         let line = "sluicegate-archive = { path = \"/s/crates/archive\" }\nsluicegate-batch = ";
         assert!(written[2].1.contains(line), "{}", written[2].1);
+        assert!(!written[0].1.contains("rabbitmq"), "{}", written[0].1);
+        let with_feature = "sluicegate-archive = { workspace = true, features = [\"rabbitmq\", \"archiver\"] }";
+        let on_rabbitmq = files(&contract_path, &contract, true, &mut changes).unwrap();
+        assert!(on_rabbitmq[0].1.contains(with_feature), "{}", on_rabbitmq[0].1);
+
         std::fs::create_dir_all(folder.path().join("functions/archiver")).unwrap();
-        assert!(files(&contract_path, &contract, &mut changes).unwrap().is_empty(), "a folder stays as it is");
+        std::fs::write(&written[0].0, &written[0].1).unwrap();
+        assert!(files(&contract_path, &contract, false, &mut changes).unwrap().is_empty(), "a folder stays as it is");
+        let added = files(&contract_path, &contract, true, &mut changes).unwrap();
+        assert_eq!(added, on_rabbitmq[..1], "but for the feature that it needs");
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn with_features(
 }
 
 /// Returns the manifest with the feature of a package; `None` if it has the feature, or no list of features.
-fn with_feature(manifest: &str, package: &str, feature: &str) -> Option<String> {
+pub(super) fn with_feature(manifest: &str, package: &str, feature: &str) -> Option<String> {
     let line = dependency(manifest, package)?;
     if line.contains(&format!("\"{feature}\"")) {
         return None;

@@ -1,24 +1,21 @@
 //! A RabbitMQ message as a [`DeadLetter`]: its event, its source queue and its reason.
 //!
-//! An event is recognised by the consumer's rules: by content type, by `cloudEvents:` headers, or by the body. The
-//! source queue is the one that the consumer recorded (`sluicegate-source`), or else the last queue in `x-death`, or
-//! else the queue whose dead-letter queue has this name.
+//! The source queue is the one that the consumer recorded (`sluicegate-source`), or else the last queue in `x-death`,
+//! or else the queue whose dead-letter queue has this name.
 
 use std::collections::BTreeMap;
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ShortString};
 use sha2::{Digest, Sha256};
-use sluicegate_envelope::Envelope;
 use sluicegate_queue::dead_letter::{CODE, REASON, RECEIVE_COUNT, REDRIVES, SOURCE};
 use sluicegate_queue::queue_names::DEAD_LETTER_QUEUE_SUFFIX;
 use sluicegate_queue::rabbitmq::header::{self, ATTRIBUTE_PREFIXES};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::display::{self, Death};
 use crate::DeadLetter;
 use crate::dead_letter::NOT_RECORDED;
+use crate::event::Event;
 
 /// Bytes of the digest that identifies a message without an id.
 const DIGEST_BYTES: usize = 8;
@@ -37,7 +34,7 @@ pub(super) fn dead_letter(
     properties: &BasicProperties,
     body: Vec<u8>,
 ) -> DeadLetter {
-    let event = Event::read(properties, &body);
+    let event = event(properties, &body);
     let death = deaths_elsewhere(place, properties).next();
     let reason = match (display::text(properties, REASON), death.as_ref().map(words)) {
         // The consumer's copies have no `x-death`, so RabbitMQ's record is the later one.
@@ -119,48 +116,16 @@ fn words(death: &Death<'_>) -> String {
     }
 }
 
-/// The attributes of the event, as far as they are known.
-#[derive(Default)]
-struct Event {
-    id: Option<String>,
-    event_type: Option<String>,
-    time: Option<OffsetDateTime>,
-    group: Option<String>,
-}
-
-impl Event {
-    fn read(properties: &BasicProperties, body: &[u8]) -> Self {
-        let content_type = properties.content_type().as_ref().map_or("", ShortString::as_str);
-        let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let structured = media_type.starts_with("application/cloudevents");
-        let binary = || Self::of_headers(properties);
-        let shown =
-            if structured { Self::of_body(body).or_else(binary) } else { binary().or_else(|| Self::of_body(body)) };
-        shown.unwrap_or_default()
-    }
-
-    fn of_body(body: &[u8]) -> Option<Self> {
-        let envelope = Envelope::decode(std::str::from_utf8(body).ok()?).ok()?;
-        Some(Self {
-            id: Some(envelope.id().to_owned()),
-            event_type: Some(envelope.event_type().to_owned()),
-            time: envelope.time(),
-            group: envelope.group().map(str::to_owned),
-        })
-    }
-
-    /// Reads the attributes in the headers; `None` if there are none.
-    fn of_headers(properties: &BasicProperties) -> Option<Self> {
-        let attribute = |name: &str| {
-            ATTRIBUTE_PREFIXES.iter().find_map(|prefix| header::get(properties, &format!("{prefix}{name}")))
-        };
-        let text = |name: &str| attribute(name).and_then(header::text).map(str::to_owned);
-        let time = match attribute("time") {
-            Some(AMQPValue::Timestamp(unix_s)) => display::time(*unix_s),
-            other => other.and_then(header::text).and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok()),
-        };
-        text("id").map(|id| Self { id: Some(id), event_type: text("type"), time, group: text("partitionkey") })
-    }
+/// Returns the event of a message.
+fn event(properties: &BasicProperties, body: &[u8]) -> Event {
+    let attribute = |name: &str| {
+        let value = ATTRIBUTE_PREFIXES.iter().find_map(|prefix| header::get(properties, &format!("{prefix}{name}")))?;
+        match value {
+            AMQPValue::Timestamp(_) => Some(display::shown(value)),
+            value => header::text(value).map(str::to_owned),
+        }
+    };
+    Event::read(properties.content_type().as_ref().map_or("", ShortString::as_str), attribute, body)
 }
 
 /// Returns an identifier for a message without an id. It is the same on each read, and equal for identical messages.

@@ -1,6 +1,6 @@
 //! The steps of messages in topics of Kafka.
 
-use sluicegate_queue::dead_letter::{CODE, REASON, SOURCE};
+use sluicegate_queue::dead_letter::{CODE, MESSAGE_ID, REASON, SOURCE};
 
 use super::{Journal, MessageStep};
 use crate::kafka::Appended;
@@ -11,8 +11,8 @@ impl Journal {
         let text = |name: &str| record.header(name).map(|value| String::from_utf8_lossy(value).into_owned());
         let body = String::from_utf8_lossy(record.value.as_deref().unwrap_or_default());
         if let Some(reason) = text(REASON) {
-            // A record without an event is known by its place.
-            let source = text(SOURCE);
+            // A record without an event is known by its first place.
+            let source = text(MESSAGE_ID).or_else(|| text(SOURCE));
             let id = self.identify(&body, source.as_ref().unwrap_or(id));
             self.record(&id, MessageStep::DeadLettered { queue: topic.name.clone(), reason, code: text(CODE) });
             return;

@@ -119,9 +119,9 @@ impl Inner {
         if let Some(known) = known.filter(|known| known.read_at.monotonic() >= asked_at) {
             return Ok(known);
         }
-        let metadata = self.metadata(name).await?;
-        let found = metadata.topic.filter(|topic| topic.error != ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
-        let Some(found) = found else {
+        let metadata = self.metadata(&requests::metadata(name)).await?;
+        let found = metadata.topics.into_iter().find(|topic| topic.name == name);
+        let Some(found) = found.filter(|topic| topic.error != ErrorCode::UNKNOWN_TOPIC_OR_PARTITION) else {
             locked(&self.topics).remove(name);
             return Err(SendError::Unroutable { reason: format!("the cluster has no topic {name}") });
         };
@@ -152,8 +152,8 @@ impl Inner {
         Ok(topic)
     }
 
-    async fn metadata(&self, topic: &str) -> Result<Metadata, SendError> {
-        let response = self.call_any(Api::Metadata, &requests::metadata(topic)).await?;
+    pub(super) async fn metadata(&self, request: &[u8]) -> Result<Metadata, SendError> {
+        let response = self.call_any(Api::Metadata, request).await?;
         requests::read_metadata(&response).map_err(|malformed| SendError::NotSent { reason: malformed.to_string() })
     }
 

@@ -111,6 +111,17 @@ impl ClusterConfig {
     /// # Errors
     /// The first mistake.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, ClusterConfigError> {
+        Self::from_env_with(&lookup, || AwsEnvironment::read(&lookup))
+    }
+
+    /// Reads the variables as [`from_env`](Self::from_env) does, and what is AWS's from `environment`.
+    ///
+    /// # Errors
+    /// The first mistake.
+    pub fn from_env_with(
+        lookup: impl Fn(&str) -> Option<String>,
+        environment: impl Fn() -> Result<AwsEnvironment, AwsConfigError>,
+    ) -> Result<Option<Self>, ClusterConfigError> {
         let get = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let Some(servers) = get("KAFKA_BOOTSTRAP_SERVERS") else { return Ok(None) };
         let bootstrap: Option<Vec<_>> = servers.split(',').map(address).collect();
@@ -129,7 +140,7 @@ impl ClusterConfig {
         if has_login && !tls && !bootstrap.iter().all(|address| is_loopback(&address.host)) {
             return Err(ClusterConfigError::LoginInTheClear);
         }
-        let environment = || AwsEnvironment::read(&lookup).map(Box::new);
+        let environment = || environment().map(Box::new);
         let (mut login, mut role) = (None, None);
         match secret {
             Some(_) if is_role => return Err(ClusterConfigError::UnusedSecret),

@@ -31,6 +31,12 @@ impl ErrorCode {
     pub(super) const OFFSET_OUT_OF_RANGE: Self = Self(1);
     pub(super) const UNKNOWN_TOPIC_OR_PARTITION: Self = Self(3);
     pub(super) const LEADER_NOT_AVAILABLE: Self = Self(5);
+    #[cfg(feature = "kafka-reader")]
+    pub(super) const COORDINATOR_LOAD_IN_PROGRESS: Self = Self(14);
+    #[cfg(feature = "kafka-reader")]
+    pub(super) const COORDINATOR_NOT_AVAILABLE: Self = Self(15);
+    #[cfg(feature = "kafka-reader")]
+    pub(super) const NOT_COORDINATOR: Self = Self(16);
     const MESSAGE_TOO_LARGE: Self = Self(10);
     const RECORD_LIST_TOO_LARGE: Self = Self(18);
     const NOT_ENOUGH_REPLICAS: Self = Self(19);
@@ -74,6 +80,7 @@ impl fmt::Display for ErrorCode {
             6 => "NOT_LEADER_OR_FOLLOWER",
             7 => "REQUEST_TIMED_OUT",
             10 => "MESSAGE_TOO_LARGE",
+            12 => "OFFSET_METADATA_TOO_LARGE",
             14 => "COORDINATOR_LOAD_IN_PROGRESS",
             15 => "COORDINATOR_NOT_AVAILABLE",
             16 => "NOT_COORDINATOR",
@@ -83,6 +90,7 @@ impl fmt::Display for ErrorCode {
             20 => "NOT_ENOUGH_REPLICAS_AFTER_APPEND",
             25 => "UNKNOWN_MEMBER_ID",
             29 => "TOPIC_AUTHORIZATION_FAILED",
+            30 => "GROUP_AUTHORIZATION_FAILED",
             31 => "CLUSTER_AUTHORIZATION_FAILED",
             32 => "INVALID_TIMESTAMP",
             33 => "UNSUPPORTED_SASL_MECHANISM",

@@ -151,10 +151,9 @@ mod tests {
     use super::super::record::{ProducerIdentity, Record, batch};
     use super::*;
 
-    const NO_HEADERS: &[(String, String)] = &[];
-
     fn encoded(values: &[&[u8]], base_offset: i64) -> Vec<u8> {
-        let records: Vec<_> = values.iter().map(|value| Record::new(Some(b"k"), Some(value), NO_HEADERS)).collect();
+        let record = |value: &&[u8]| Record::new(Some(b"k"), Some(value), std::iter::empty());
+        let records: Vec<_> = values.iter().map(record).collect();
         let producer = ProducerIdentity { id: 7, epoch: 0, next_sequence: 0 };
         let mut batch = batch(records.iter(), producer, UNIX_EPOCH + Duration::from_secs(5));
         batch[..8].copy_from_slice(&base_offset.to_be_bytes());

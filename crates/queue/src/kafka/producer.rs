@@ -56,7 +56,9 @@ impl KafkaProducer {
         let key = key(message);
         let value = message.envelope.encode();
         let key = key.map(str::as_bytes);
-        let record = Record::new(key, Some(value.as_bytes()), &headers(message.envelope));
+        let headers = event_headers(message.envelope);
+        let headers = headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_bytes())));
+        let record = Record::new(key, Some(value.as_bytes()), headers);
         self.cluster.hand(&self.topic, topic, key, record, || keyless)
     }
 }
@@ -134,7 +136,9 @@ fn key<'a>(message: &Message<'a>) -> Option<&'a str> {
     message.group.filter(|group| !group.is_empty())
 }
 
-fn headers(envelope: &Envelope) -> Vec<(String, String)> {
+/// Returns the headers of the record of an event: those that the Kafka binding defines, and the trace.
+#[must_use]
+pub fn event_headers(envelope: &Envelope) -> Vec<(String, String)> {
     let mut headers = vec![(CONTENT_TYPE_HEADER.to_owned(), CONTENT_TYPE.to_owned())];
     let attributes = envelope.attributes().filter(|(name, _)| *name != DATACONTENTTYPE);
     headers.extend(attributes.map(|(name, value)| (format!("{ATTRIBUTE_PREFIX}{name}"), value.into_owned())));

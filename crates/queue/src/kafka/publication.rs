@@ -1,4 +1,5 @@
-//! [`Publication`]: a record as it is, which the consumer stores in a dead-letter topic.
+//! [`Publication`]: a record as it is, which the consumer stores in a dead-letter topic, and the dead-letter tool in
+//! the topic that it came from.
 
 use tokio::time::Instant;
 
@@ -16,8 +17,8 @@ pub struct Publication<'a> {
     pub key: Option<&'a [u8]>,
     /// The value; `None` for a tombstone.
     pub value: Option<&'a [u8]>,
-    /// The headers, in order.
-    pub headers: &'a [(String, Vec<u8>)],
+    /// The headers, in order. One may have no value.
+    pub headers: &'a [(&'a str, Option<&'a [u8]>)],
 }
 
 impl Cluster {
@@ -29,7 +30,7 @@ impl Cluster {
     pub async fn publish(&self, publication: &Publication<'_>, deadline: Instant) -> Result<Receipt, SendError> {
         let Publication { topic: name, key, value, headers } = *publication;
         let topic = self.topic(name, deadline).await?;
-        let record = Record::new(key, value, headers);
+        let record = Record::new(key, value, headers.iter().copied());
         let (partition, handed) = self.hand(name, &topic, key, record, || any_partition(&topic))?;
         let offset = handed.appended(deadline).await?;
         Ok(receipt(String::new(), partition, offset))

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::sleep;
+
 use super::cluster::Cluster;
 use super::config::Address;
 use super::connection::{Broker, CallError};
@@ -22,6 +24,14 @@ const FETCH_BYTES_MAX: i32 = 1024 * 1024;
 /// The longest wait of a fetch for a record: the default of `fetch.max.wait.ms`, and less than the longest wait for a
 /// response.
 pub const FETCH_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// The retention of a commit that the broker's setting `offsets.retention.minutes` determines.
+const BROKERS_RETENTION_MS: i64 = -1;
+
+/// Attempts of a request while the cluster has no coordinator for the group, and the pause between them: together as
+/// long as an election of a leader usually takes.
+const COORDINATOR_ATTEMPTS_MAX: u32 = 10;
+const COORDINATOR_PAUSE: Duration = Duration::from_millis(300);
 
 /// The time that a broker has to create a topic.
 const CREATE_TIMEOUT_MS: i32 = 2_000;
@@ -159,6 +169,15 @@ impl PartitionReader {
     }
 }
 
+/// What a group committed for a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// The offset of the next record that the group reads.
+    pub offset: i64,
+    /// A text of the group's own, empty if it has none.
+    pub metadata: String,
+}
+
 /// The offsets of a consumer group.
 #[derive(Clone)]
 pub struct GroupOffsets {
@@ -178,47 +197,110 @@ impl GroupOffsets {
     /// # Errors
     /// A broker does not say.
     pub async fn committed(&self, topic: &str, partition: i32) -> Result<Option<i64>, ReadError> {
-        let body = requests::offset_fetch(&self.group, topic, partition);
-        let response = self.coordinator().await?.call(requests::OFFSET_FETCH, &body, || true).await?;
-        let (error, offset) = requests::committed_offset(&response)?;
-        self.check(error)?;
-        Ok(Some(offset).filter(|offset| *offset >= 0))
+        Ok(self.last_commit(topic, partition).await?.map(|commit| commit.offset))
     }
 
-    /// Commits the offset of the next record.
+    /// Returns what was committed last; `None` if nothing was.
+    ///
+    /// # Errors
+    /// A broker does not say.
+    pub async fn last_commit(&self, topic: &str, partition: i32) -> Result<Option<Commit>, ReadError> {
+        let body = requests::offset_fetch(&self.group, topic, partition);
+        let (offset, metadata) = self.ask(requests::OFFSET_FETCH, &body, requests::committed_offset).await?;
+        Ok(Some(Commit { offset, metadata }).filter(|commit| commit.offset >= 0))
+    }
+
+    /// Commits the offset of the next record, for as long as the broker retains it.
     ///
     /// # Errors
     /// The offset may not be committed.
     pub async fn commit(&self, topic: &str, partition: i32, offset: i64) -> Result<(), ReadError> {
-        let body = requests::offset_commit(&self.group, topic, partition, offset);
-        let response = self.coordinator().await?.call(requests::OFFSET_COMMIT, &body, || true).await?;
-        self.check(requests::offset_committed(&response)?)
+        let commit = Commit { offset, metadata: String::new() };
+        self.commit_for(topic, partition, &commit, BROKERS_RETENTION_MS).await
     }
 
-    async fn coordinator(&self) -> Result<Arc<Broker>, ReadError> {
+    /// Commits an offset with metadata, which the broker retains for `retention`.
+    ///
+    /// # Errors
+    /// They may not be committed.
+    pub async fn commit_with(
+        &self,
+        topic: &str,
+        partition: i32,
+        commit: &Commit,
+        retention: Duration,
+    ) -> Result<(), ReadError> {
+        let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        self.commit_for(topic, partition, commit, retention_ms).await
+    }
+
+    async fn commit_for(
+        &self,
+        topic: &str,
+        partition: i32,
+        Commit { offset, metadata }: &Commit,
+        retention_ms: i64,
+    ) -> Result<(), ReadError> {
+        let body = requests::offset_commit(&self.group, (topic, partition), *offset, metadata, retention_ms);
+        let committed = |response: &[u8]| Ok((requests::offset_committed(response)?, ()));
+        self.ask(requests::OFFSET_COMMIT, &body, committed).await
+    }
+
+    /// Sends a request to the coordinator of the group. A cluster may have none for a moment: before the first commit
+    /// of any group, or while another broker becomes it.
+    async fn ask<T>(
+        &self,
+        api: Api,
+        body: &[u8],
+        read: impl Fn(&[u8]) -> Result<(ErrorCode, T), Malformed>,
+    ) -> Result<T, ReadError> {
+        let mut attempt = 1;
+        loop {
+            let (error, answer) = match self.coordinator().await? {
+                Ok(coordinator) => {
+                    let (error, answer) = read(&coordinator.call(api, body, || true).await?)?;
+                    (error, Some(answer))
+                }
+                Err(error) => (error, None),
+            };
+            match (error, answer) {
+                (ErrorCode::NONE, Some(answer)) => return Ok(answer),
+                (
+                    ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
+                    | ErrorCode::COORDINATOR_NOT_AVAILABLE
+                    | ErrorCode::NOT_COORDINATOR,
+                    _,
+                ) if attempt < COORDINATOR_ATTEMPTS_MAX => {}
+                (error, _) => return Err(ReadError::Failed(format!("consumer group {}: {error}", self.group))),
+            }
+            attempt += 1;
+            sleep(COORDINATOR_PAUSE).await;
+        }
+    }
+
+    async fn coordinator(&self) -> Result<Result<Arc<Broker>, ErrorCode>, ReadError> {
         let response =
             self.cluster.0.call_any(requests::FIND_COORDINATOR, &requests::find_coordinator(&self.group)).await?;
-        match requests::coordinator(&response)? {
+        Ok(match requests::coordinator(&response)? {
             Ok((host, port)) => {
                 let port = u16::try_from(port).map_err(|_| Malformed)?;
                 Ok(self.cluster.0.broker(&Address { host, port }))
             }
-            Err(error) => {
-                self.check(error)?;
-                Err(Malformed.into())
-            }
-        }
-    }
-
-    fn check(&self, error: ErrorCode) -> Result<(), ReadError> {
-        match error {
-            ErrorCode::NONE => Ok(()),
-            error => Err(ReadError::Failed(format!("consumer group {}: {error}", self.group))),
-        }
+            Err(error) => Err(error),
+        })
     }
 }
 
 impl Cluster {
+    /// Returns the names of the topics that the user may see.
+    ///
+    /// # Errors
+    /// No broker answers.
+    pub async fn topics(&self) -> Result<Vec<String>, ReadError> {
+        let metadata = self.0.metadata(&requests::all_topics()).await?;
+        Ok(metadata.topics.into_iter().map(|topic| topic.name).collect())
+    }
+
     /// Returns the partitions of a topic, as they are now.
     ///
     /// # Errors

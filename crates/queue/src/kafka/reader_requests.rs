@@ -104,27 +104,34 @@ pub(super) fn offset_fetch(group: &str, topic: &str, partition: i32) -> Vec<u8> 
     body.0
 }
 
-/// Reads the response to [`offset_fetch`]; the offset is negative if none is committed.
-pub(super) fn committed_offset(response: &[u8]) -> Result<(ErrorCode, i64), Malformed> {
+/// Reads the offset and the metadata in the response to [`offset_fetch`]; the offset is negative if none is committed.
+pub(super) fn committed_offset(response: &[u8]) -> Result<(ErrorCode, (i64, String)), Malformed> {
     first(&mut Decoder(response), |partition| {
         partition.i32()?;
         let offset = partition.i64()?;
-        partition.nullable_string()?;
-        Ok((ErrorCode(partition.i16()?), offset))
+        let metadata = partition.nullable_string()?.unwrap_or_default().to_owned();
+        Ok((ErrorCode(partition.i16()?), (offset, metadata)))
     })
 }
 
-/// Returns a request to commit an offset for a group without members.
-pub(super) fn offset_commit(group: &str, topic: &str, partition: i32, offset: i64) -> Vec<u8> {
+/// Returns a request to commit an offset with metadata for a group without members. The retention is that of the broker
+/// if it is negative.
+pub(super) fn offset_commit(
+    group: &str,
+    (topic, partition): (&str, i32),
+    offset: i64,
+    metadata: &str,
+    retention_ms: i64,
+) -> Vec<u8> {
     let mut body = Encoder::default();
     body.string(group);
-    // Neither a generation nor a member, and the broker's retention.
+    // Neither a generation nor a member.
     body.i32(-1);
     body.string("");
-    body.i64(-1);
+    body.i64(retention_ms);
     of_partition(&mut body, topic, partition);
     body.i64(offset);
-    body.null_string();
+    body.string(metadata);
     body.0
 }
 
@@ -134,6 +141,16 @@ pub(super) fn offset_committed(response: &[u8]) -> Result<ErrorCode, Malformed> 
         partition.i32()?;
         partition.i16().map(ErrorCode)
     })
+}
+
+/// Returns a request for every topic that the user may see.
+pub(super) fn all_topics() -> Vec<u8> {
+    let mut body = Encoder::default();
+    // No array in place of the names.
+    body.i32(-1);
+    // Creates no topic.
+    body.i8(0);
+    body.0
 }
 
 /// Returns a request to create a topic with the broker's numbers of partitions and replicas.
@@ -204,7 +221,7 @@ mod tests {
         committed.i64(42);
         committed.null_string();
         committed.i16(0);
-        assert_eq!(committed_offset(&committed.0), Ok((ErrorCode::NONE, 42)));
+        assert_eq!(committed_offset(&committed.0), Ok((ErrorCode::NONE, (42, String::new()))));
         for end in 0..fetch.0.len() {
             assert_eq!(fetched(&fetch.0[..end]), Err(Malformed), "{end}");
         }

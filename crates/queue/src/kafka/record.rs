@@ -20,14 +20,18 @@ pub(super) const RECORD_HEAD_BYTES_MAX: usize = 20;
 pub(super) struct Record(Vec<u8>);
 
 impl Record {
-    pub(super) fn new(key: Option<&[u8]>, value: Option<&[u8]>, headers: &[(String, impl AsRef<[u8]>)]) -> Self {
+    pub(super) fn new<'h>(
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: impl ExactSizeIterator<Item = (&'h str, Option<&'h [u8]>)>,
+    ) -> Self {
         let mut encoder = Encoder(Vec::with_capacity(value.map_or(0, <[u8]>::len) + 512));
         encoder.varint_bytes(key);
         encoder.varint_bytes(value);
         encoder.varint(i64::try_from(headers.len()).unwrap_or_default());
         for (name, value) in headers {
             encoder.varint_bytes(Some(name.as_bytes()));
-            encoder.varint_bytes(Some(value.as_ref()));
+            encoder.varint_bytes(value);
         }
         Self(encoder.0)
     }
@@ -134,14 +138,16 @@ mod tests {
 
     #[test]
     fn a_batch_has_the_layout_of_format_2() {
-        const NO_HEADERS: &[(String, String)] = &[];
-        let header = ("h".to_owned(), "1".to_owned());
-        let records = [Record::new(Some(b"k"), Some(b"value"), &[header]), Record::new(None, Some(b""), NO_HEADERS)];
+        let headers = [("h", Some(&b"1"[..])), ("n", None)];
+        let records = [
+            Record::new(Some(b"k"), Some(b"value"), headers.into_iter()),
+            Record::new(None, Some(b""), std::iter::empty()),
+        ];
         let producer = ProducerIdentity { id: 7, epoch: 2, next_sequence: 9 };
         let batch = batch(records.iter(), producer, UNIX_EPOCH + Duration::from_millis(1_000));
         let expected = [
             &[0, 0, 0, 0, 0, 0, 0, 0][..],
-            &[0, 0, 0, 73],
+            &[0, 0, 0, 76],
             &[255, 255, 255, 255],
             &[2],
             &crc32c(&batch[21..]).to_be_bytes(),
@@ -153,14 +159,14 @@ mod tests {
             &[0, 2],
             &[0, 0, 0, 9],
             &[0, 0, 0, 2],
-            // Length 16, attributes, timestamp, offset, key, value, one header.
-            &[32, 0, 0, 0, 2, b'k', 10, b'v', b'a', b'l', b'u', b'e', 2, 2, b'h', 2, b'1'],
+            // Length 19, attributes, timestamp, offset, key, value, a header, and one without a value.
+            &[38, 0, 0, 0, 2, b'k', 10, b'v', b'a', b'l', b'u', b'e', 4, 2, b'h', 2, b'1', 2, b'n', 1],
             // Length 6, offset 1, no key, an empty value, no headers.
             &[12, 0, 0, 2, 1, 0, 0],
         ];
         assert_eq!(batch, expected.concat());
-        assert_eq!(batch.len(), BATCH_HEAD_BYTES + 17 + 7);
-        assert!(records.iter().map(Record::bytes_max).sum::<usize>() >= 17 + 7);
+        assert_eq!(batch.len(), BATCH_HEAD_BYTES + 20 + 7);
+        assert!(records.iter().map(Record::bytes_max).sum::<usize>() >= 20 + 7);
     }
 
     #[test]

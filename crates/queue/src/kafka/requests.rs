@@ -111,17 +111,18 @@ pub(super) fn metadata(topic: &str) -> Vec<u8> {
     body.0
 }
 
-/// The brokers of a cluster and the partitions of one topic.
+/// The brokers of a cluster and the partitions of topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Metadata {
     /// The id, host and port of each broker.
     pub(super) brokers: Vec<(i32, String, i32)>,
-    pub(super) topic: Option<TopicMetadata>,
+    pub(super) topics: Vec<TopicMetadata>,
 }
 
 /// The partitions of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TopicMetadata {
+    pub(super) name: String,
     pub(super) error: ErrorCode,
     /// The index of each partition and the broker that leads it, negative for none.
     pub(super) partitions: Vec<(i32, i32)>,
@@ -143,7 +144,7 @@ pub(super) fn read_metadata(response: &[u8]) -> Result<Metadata, Malformed> {
     response.i32()?;
     let topics = response.elements(|topic| {
         let error = ErrorCode(topic.i16()?);
-        topic.string()?;
+        let name = topic.string()?.to_owned();
         topic.skip(1)?;
         let partitions = topic.elements(|partition| {
             partition.i16()?;
@@ -152,9 +153,9 @@ pub(super) fn read_metadata(response: &[u8]) -> Result<Metadata, Malformed> {
             partition.elements(Decoder::i32)?;
             Ok((index, leader))
         })?;
-        Ok(TopicMetadata { error, partitions })
+        Ok(TopicMetadata { name, error, partitions })
     })?;
-    Ok(Metadata { brokers, topic: topics.into_iter().next() })
+    Ok(Metadata { brokers, topics })
 }
 
 /// Returns a request for the identity of a producer without transactions.

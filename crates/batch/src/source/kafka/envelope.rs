@@ -56,7 +56,7 @@ fn attributes(message: &EventRecord) -> impl Iterator<Item = (&str, Value)> {
 fn created(message: &EventRecord, event_type: &str, payload: Option<(&str, &[u8])>) -> Result<Envelope, Undecodable> {
     let record = &message.record;
     let source = format!("/kafka/{}", segment(&record.topic));
-    let mut builder = Envelope::builder(allowed(&record.place()), source, event_type);
+    let mut builder = Envelope::builder(allowed(&record.first_place()), source, event_type);
     if let Some((content_type, value)) = payload {
         let content_type = Some(content_type).filter(|text| !text.is_empty()).map(allowed);
         builder = builder.payload(content_type.as_deref(), value);

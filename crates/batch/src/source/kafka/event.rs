@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::record::KafkaRecord;
-use crate::source::raw::{BASE64, Unreadable, byte, object, string};
+use crate::source::raw::{BASE64, Unreadable, byte, from_base64, object, string};
 
 /// Values of `eventSource`: of Amazon MSK, and of a self-managed cluster in today's and in earlier documentation.
 const EVENT_SOURCES: [&str; 3] = ["aws:kafka", "SelfManagedKafka", "aws:SelfManagedKafka"];
@@ -104,7 +104,8 @@ fn record(partition_key: &Arc<str>, raw: &RawValue) -> EventRecord {
     let value = if record.offset < 0 {
         Err(Unreadable { reason: "no offset", kept: raw.get().into() })
     } else {
-        fields.value.filter(|raw| raw.get() != "null").map(value).transpose()
+        let value = fields.value.filter(|raw| raw.get() != "null");
+        value.map(|raw| from_base64(raw, ["value is not text", "value is not base64"])).transpose()
     };
     EventRecord { record: Arc::new(record), partition_key: Arc::clone(partition_key), value }
 }
@@ -122,12 +123,6 @@ fn key(raw: &RawValue) -> Option<Vec<u8>> {
     let text = string(Some(raw));
     let bytes = text.as_ref().and_then(|text| BASE64.decode(text.as_bytes()).ok());
     Some(bytes.unwrap_or_else(|| text.map_or_else(|| raw.get().into(), |text| text.into_owned().into())))
-}
-
-fn value(raw: &RawValue) -> Result<Vec<u8>, Unreadable> {
-    let text = string(Some(raw)).ok_or_else(|| Unreadable { reason: "value is not text", kept: raw.get().into() })?;
-    let bytes = BASE64.decode(text.as_bytes());
-    bytes.map_err(|_| Unreadable { reason: "value is not base64", kept: text.into_owned().into() })
 }
 
 /// Reads the headers, a list of objects. A header that cannot be read is left out.

@@ -1,5 +1,7 @@
 //! [`KafkaRecord`]: the place of a message in its topic, with its key and headers.
 
+use sluicegate_queue::dead_letter::MESSAGE_ID;
+
 /// A record of Kafka, without its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KafkaRecord {
@@ -27,6 +29,12 @@ impl KafkaRecord {
     /// Returns the place as text, `topic:partition:offset`. A topic contains no colon.
     pub(super) fn place(&self) -> String {
         format!("{}:{}:{}", self.topic, self.partition, self.offset)
+    }
+
+    /// Returns the id of a record that is not an event: the place that it had before it was first redriven.
+    pub(super) fn first_place(&self) -> String {
+        let first = self.header_text(MESSAGE_ID).filter(|place| !place.is_empty());
+        first.map_or_else(|| self.place(), str::to_owned)
     }
 
     /// Returns a header as text.

@@ -41,7 +41,8 @@ impl Publish for Fake {
         }
         let Publication { topic, key, value, headers } = *publication;
         let (key, value) = (key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec));
-        self.stored.lock().unwrap().push(Stored { topic: topic.to_owned(), key, value, headers: headers.to_vec() });
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.unwrap().to_vec())).collect();
+        self.stored.lock().unwrap().push(Stored { topic: topic.to_owned(), key, value, headers });
         Ok(())
     }
 }

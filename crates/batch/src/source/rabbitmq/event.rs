@@ -9,7 +9,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use base64::Engine;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sluicegate_queue::rabbitmq::header as queue_header;
@@ -19,7 +18,7 @@ use sluicegate_queue::rabbitmq::{
 };
 
 use super::{header, timestamp};
-use crate::source::raw::{BASE64, Unreadable, object, string};
+use crate::source::raw::{Unreadable, from_base64, object, string};
 
 /// The largest time in seconds, in the year 5138. Larger numbers are milliseconds.
 const UNIX_S_MAX: u64 = 100_000_000_000;
@@ -123,9 +122,7 @@ fn message(queue: &Arc<SourceQueue>, raw: &RawValue) -> EventMessage {
 
 fn data(raw: Option<&RawValue>) -> Result<Vec<u8>, Unreadable> {
     let raw = raw.ok_or(Unreadable { reason: "no data", kept: Vec::new() })?;
-    let text = string(Some(raw)).ok_or_else(|| Unreadable { reason: "data is not text", kept: raw.get().into() })?;
-    let bytes = BASE64.decode(text.as_bytes());
-    bytes.map_err(|_| Unreadable { reason: "data is not base64", kept: text.into_owned().into() })
+    from_base64(raw, ["data is not text", "data is not base64"])
 }
 
 fn properties(raw: Option<&RawValue>) -> BasicProperties {

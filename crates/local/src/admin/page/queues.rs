@@ -114,7 +114,7 @@ fn row(queue: &Value) -> Markup {
                     }
                 }
                 td.actions {
-                    @if queue["dead_letters"] == true && queue["broker"] != "kafka" {
+                    @if queue["dead_letters"] == true {
                         (button(&format!("/queues/{path}/redrive"), "Redrive all", None, None))
                     }
                     @if queue["broker"] != "kafka" {
