@@ -151,6 +151,12 @@ def invoke(command, name, settings, event, events, seconds, *, before=lambda pro
             runtime.server_close()
 
 
+def resident_mb(pid):
+    """Returns the memory of a process that is in RAM."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024 / 1e6
+
+
 class RabbitmqQueue:
     """A quorum queue on a new virtual host of the broker at this URL."""
 

@@ -12,8 +12,10 @@ mod output;
 
 use std::env;
 
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::JsonFields;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use self::json::JsonLine;
 use self::output::Output;
@@ -24,16 +26,66 @@ pub(crate) use self::output::write;
 /// [`flushed`] runs.
 pub fn init(held: &'static str) {
     let variable = |name| env::var(name).ok();
-    let level = variable("AWS_LAMBDA_LOG_LEVEL").or_else(|| variable("RUST_LOG"));
-    let level = level.and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
+    let level = variable("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
+    let filter = filter(&variable("RUST_LOG").unwrap_or_default(), level);
     let lines = tracing_subscriber::fmt()
         .with_target(false)
         .without_time()
-        .with_env_filter(EnvFilter::builder().with_default_directive(level.into()).from_env_lossy())
+        .with_max_level(LevelFilter::TRACE)
         .with_writer(Output::new(held));
     if variable("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("json")) {
-        lines.fmt_fields(JsonFields::new()).event_format(JsonLine).init();
+        lines.fmt_fields(JsonFields::new()).event_format(JsonLine).finish().with(filter).init();
     } else {
-        lines.init();
+        lines.finish().with(filter).init();
+    }
+}
+
+/// Returns the filter of comma-separated directives: a level, or a target with its level. Without any, it is `level`.
+///
+/// Not the `EnvFilter` of tracing-subscriber, whose directives for spans bring an engine of regular expressions.
+fn filter(directives: &str, level: LevelFilter) -> Targets {
+    let is_valid = |directive: &&str| {
+        let parsed = directive.parse::<Targets>();
+        // On the standard error, because logging has not started.
+        parsed.inspect_err(|error| eprintln!("RUST_LOG: `{directive}` is ignored: {error}")).is_ok()
+    };
+    let directives = directives.split(',').map(str::trim).filter(|directive| !directive.is_empty());
+    let valid = directives.filter(is_valid).collect::<Vec<_>>().join(",");
+    match valid.is_empty() {
+        true => Targets::new().with_default(level),
+        false => valid.parse().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn the_filter_is_that_of_the_directives_or_else_the_level() {
+        let levels = |directives| {
+            let filter = filter(directives, LevelFilter::INFO);
+            let most = |target| {
+                let levels = [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR];
+                levels.into_iter().find(|level| filter.would_enable(target, level))
+            };
+            [most("consumer::handlers"), most("hyper")]
+        };
+        let (debug, info, warn) = (Some(Level::DEBUG), Some(Level::INFO), Some(Level::WARN));
+        for (directives, expected) in [
+            ("", [info, info]),
+            ("off", [None, None]),
+            ("WARN", [warn, warn]),
+            ("warn,consumer=DEBUG", [debug, warn]),
+            (" warn, consumer=debug,", [debug, warn]),
+            ("consumer=debug", [debug, None]),
+            // A directive that is not valid is left out.
+            ("warn,consumer=loud", [warn, warn]),
+            ("consumer=loud", [info, info]),
+        ] {
+            assert_eq!(levels(directives), expected, "{directives}");
+        }
     }
 }
