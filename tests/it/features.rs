@@ -60,6 +60,22 @@ fn the_command_is_built_without_dynamodb() {
     assert_eq!(names, ["uuid"], "{again:#?}");
 }
 
+/// Tests build the command that they run. `cargo sluicegate` would compile it once more, without the features that the
+/// packages of the workspace add, so the docs' commands are run with this one.
+#[test]
+fn the_tests_use_the_dependencies_of_the_command_that_they_run() {
+    // The default members, without and with what tests depend on.
+    let command = compiled(&[]);
+    let tests = compiled_with("normal,build,dev", &["--workspace".to_owned()]);
+    let again = compiled_again(&tests, &command);
+    assert!(again.is_empty(), "add the features to tests/Cargo.toml: {again:#?}");
+    let alias = alias("sluicegate");
+    assert_eq!(
+        alias, "run --quiet --package sluicegate-cli --bin sluicegate --",
+        "a package with its default features"
+    );
+}
+
 #[test]
 fn without_its_feature_the_command_would_be_compiled_with_other_features() {
     let bare = ["--package", "sluicegate-cli", "--no-default-features"].map(str::to_owned);
@@ -77,10 +93,16 @@ fn compiled_again(first: &Compiled, then: &Compiled) -> Vec<String> {
 
 /// Returns the arguments of the alias `cargo local` that select packages and features.
 fn command() -> Vec<String> {
+    let alias = alias("local");
+    let arguments = alias.strip_prefix("run ").and_then(|rest| rest.split(" -- ").next()).expect("arguments");
+    arguments.replace("--bin sluicegate ", "").split_whitespace().map(str::to_owned).collect()
+}
+
+/// Returns what an alias of cargo stands for.
+fn alias(name: &str) -> String {
     let config = std::fs::read_to_string(root().join(".cargo/config.toml")).expect("the aliases");
-    let alias = config.lines().find_map(|line| line.strip_prefix("local = \"run ")).expect("the alias `local`");
-    let arguments = alias.split(" -- ").next().expect("arguments").replace("--bin sluicegate ", "");
-    arguments.split_whitespace().map(str::to_owned).collect()
+    let line = config.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = \"")?.strip_suffix('"'));
+    line.unwrap_or_else(|| panic!("the alias `{name}`")).to_owned()
 }
 
 /// Returns the same for the command that `cargo local --rabbitmq` builds.
@@ -102,8 +124,13 @@ fn host() -> String {
 
 /// Returns the packages that a build of `selection` compiles.
 fn compiled(selection: &[String]) -> Compiled {
+    compiled_with("normal,build", selection)
+}
+
+/// Returns the same for these kinds of dependencies.
+fn compiled_with(kinds: &str, selection: &[String]) -> Compiled {
     let mut tree = cargo();
-    tree.args(["tree", "--locked", "--edges", "normal,build", "--prefix", "none", "--format", "{p} => {f}"]);
+    tree.args(["tree", "--locked", "--edges", kinds, "--prefix", "none", "--format", "{p} => {f}"]);
     // Without a target, `cargo tree` shows a package once if host and target have it with the same features, and the
     // packages below it once too.
     tree.args(["--target", &host()]);

@@ -3,14 +3,10 @@
 mod archive;
 mod kills;
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::process::Command;
 
-use crate::support::command::BINARY;
-use crate::support::root;
 use crate::support::service::Service;
 use crate::support::stack::Stack;
 
@@ -30,12 +26,9 @@ type Item<'a> = (&'a str, u64);
 
 impl Inventory {
     async fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(BINARY.as_path());
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
-        command.current_dir(root().join("examples/inventory")).env("CARGO_TARGET_DIR", target);
-        // Of the test, whose package is another one.
-        command.env_remove("CARGO_MANIFEST_DIR");
-        Self { stack: Stack::run(command, arguments, &[]).await }
+        // As in docs/start.md, so its functions use the dependencies of the command.
+        let template = ["--template", "examples/inventory/template.yaml"];
+        Self { stack: Stack::start(&[&template, arguments].concat(), &[]).await }
     }
 
     /// Places an order. Returns the status and the id of its message.

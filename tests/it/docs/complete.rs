@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use super::page::Page;
-use crate::support::{cargo, root};
+use crate::support::{command::BINARY, root};
 
 fn check(page: &str, what: &str, names: impl IntoIterator<Item = String>) {
     let text = Page::read(page).text;
@@ -77,7 +77,7 @@ fn every_metric_is_explained() {
 
 #[test]
 fn every_command_is_shown() {
-    let help = cargo().args(["sluicegate", "help"]).output().expect("cargo runs");
+    let help = Command::new(&*BINARY).arg("help").output().expect("the command runs");
     let help = String::from_utf8_lossy(&help.stdout).into_owned();
     let (_, commands) = help.split_once("Commands:\n").expect("commands");
     let names = commands.lines().map_while(|line| line.strip_prefix("  ")?.split(' ').next());

@@ -1,6 +1,7 @@
 //! The tables of docs/local.md, compared with the behaviour of the local stack.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use reqwest::Client;
 use serde_json::Value;
@@ -11,7 +12,7 @@ use sluicegate_local::{
 use sluicegate_sam::{Notice, Settings, StackPlan};
 
 use super::page::Page;
-use crate::support::{cargo, root, service};
+use crate::support::{command::BINARY, root, service};
 
 const PAGE: &str = "docs/local.md";
 
@@ -167,7 +168,7 @@ fn limits_and_options_are_those_of_the_code() {
     ] {
         assert!(text.contains(&said), "{PAGE} lacks: {said}");
     }
-    let help = cargo().args(["sluicegate", "local", "--help"]).output().expect("it runs");
+    let help = Command::new(&*BINARY).args(["local", "--help"]).output().expect("it runs");
     let help = String::from_utf8_lossy(&help.stdout).into_owned();
     let options: BTreeSet<_> = text.split('`').filter(|span| span.starts_with("--")).collect();
     assert!(options.len() > 3, "{options:?}");

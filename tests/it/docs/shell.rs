@@ -3,7 +3,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::{like_a_shell, root};
+use crate::support::{command::BINARY, like_a_shell, root};
 
 /// The variable with the folder of the AWS CLI, set by `./tests/run`.
 const PYTHON_BIN: &str = "SLUICEGATE_PYTHON_BIN";
@@ -83,7 +83,9 @@ impl Shell {
         let mut known = std::fs::read_to_string(&state).unwrap_or_default();
         known.extend(self.variables.drain(..).map(|(name, value)| format!("export {name}='{value}'\n")));
         std::fs::write(&state, known).expect("written");
-        let (state, command) = (state.display(), self.here(command));
+        // The command with the features of the tests, which is compiled already, in place of the alias.
+        let command = self.here(command).replace("cargo sluicegate ", &format!("{} ", BINARY.display()));
+        let state = state.display();
         let script = format!("set -a\n. {state}\n{command}\nended=$?\nexport -p >{state}\nexit $ended\n");
         let mut shell = Command::new("sh");
         like_a_shell(shell.args(["-c", &script]).current_dir(root()).stdin(Stdio::null()));

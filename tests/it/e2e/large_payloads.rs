@@ -7,7 +7,8 @@ use sluicegate_envelope::Envelope;
 use tokio::process::Command;
 
 use super::WAY_TIME_MAX;
-use crate::support::{command::BINARY, own_workspace::OwnWorkspace, service::Service, stack::Stack};
+use crate::support::own_workspace::{OwnWorkspace, command_dependency};
+use crate::support::{command::BINARY, service::Service, stack::Stack};
 
 /// The bytes of the request, which is over the 1 MiB of SQS.
 const REQUEST_BYTES: usize = 1_500_000;
@@ -82,17 +83,18 @@ fn project() -> OwnWorkspace {
     let project = OwnWorkspace::new("large-payloads", &["functions/consumer", "functions/ingress"]);
     project.write("template.yaml", TEMPLATE);
     project.write("functions/consumer/src/main.rs", CONSUMER);
-    let batch = "sluicegate-batch = { workspace = true, features = [\"sqs\"] }\n";
-    project.write_function("functions/consumer", "large-consumer", batch);
+    let batch = command_dependency() + "sluicegate-batch = { workspace = true, features = [\"sqs\"] }\n";
+    project.write_function("functions/consumer", "large-consumer", &batch);
     project.write("functions/ingress/openapi.yaml", CONTRACT);
     let build = "fn main() -> std::process::ExitCode {\n    sluicegate_contract::build(\"openapi.yaml\")\n}\n";
     project.write("functions/ingress/build.rs", build);
     let main = "#[tokio::main(flavor = \"current_thread\")]\nasync fn main() -> std::process::ExitCode {\n    \
                 sluicegate_ingress::serve(sluicegate_ingress::embedded_contract!()).await\n}\n";
     project.write("functions/ingress/src/main.rs", main);
-    let ingress = "sluicegate-ingress = { workspace = true, features = [\"sqs\"] }\n\n[build-dependencies]\n\
-                   sluicegate-contract = { workspace = true, features = [\"parse\"] }\n";
-    project.write_function("functions/ingress", "large-ingress", ingress);
+    let ingress = command_dependency()
+        + "sluicegate-ingress = { workspace = true, features = [\"sqs\"] }\n\n[build-dependencies]\n\
+           sluicegate-contract = { workspace = true, features = [\"parse\"] }\n";
+    project.write_function("functions/ingress", "large-ingress", &ingress);
     project
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{cargo, own_workspace::OwnWorkspace, root, stack::Stack};
+use crate::support::{cargo, own_workspace, own_workspace::OwnWorkspace, stack::Stack};
 
 /// Limit for the processor time of a rebuild and restart: five seconds on two cores. The elapsed time depends on the
 /// load of the machine.
@@ -76,9 +76,8 @@ name = \"own-sluicegate\"
 path = \"src/main.rs\"
 
 [dependencies]
-sluicegate-cli = {{ path = \"{}/crates/cli\", default-features = false, features = [\"functions\"] }}
-",
-        root().display()
+{}",
+        own_workspace::command_dependency()
     );
     project.write("tools/sluicegate/Cargo.toml", &command);
     project.write(

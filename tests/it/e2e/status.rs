@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::WAY_TIME_MAX;
-use crate::support::{command::BINARY, own_workspace::OwnWorkspace, rabbitmq::Vhost, stack::Stack};
+use crate::support::own_workspace::{OwnWorkspace, command_dependency};
+use crate::support::{command::BINARY, rabbitmq::Vhost, stack::Stack};
 
 /// The parts of the template that do not depend on the broker. The names in braces stand for those that do.
 const TEMPLATE: &str = "
@@ -179,7 +180,8 @@ fn project(broker: &Broker) -> OwnWorkspace {
     project.write("infra/topology.yaml", TOPOLOGY);
     project.write("functions/consumer/src/main.rs", CONSUMER);
     let batch = format!(
-        "serde = {{ workspace = true }}\nsluicegate-batch = {{ workspace = true, features = [{batch_features}] }}\n"
+        "{}serde = {{ workspace = true }}\nsluicegate-batch = {{ workspace = true, features = [{batch_features}] }}\n",
+        command_dependency()
     );
     project.write_function("functions/consumer", &format!("{name}-consumer"), &batch);
     project.write("functions/ingress/openapi.yaml", CONTRACT);
@@ -189,8 +191,9 @@ fn project(broker: &Broker) -> OwnWorkspace {
                 sluicegate_ingress::serve(sluicegate_ingress::embedded_contract!()).await\n}\n";
     project.write("functions/ingress/src/main.rs", main);
     let ingress = format!(
-        "sluicegate-ingress = {{ workspace = true, features = [{ingress_features}] }}\n\n[build-dependencies]\n\
-         sluicegate-contract = {{ workspace = true, features = [\"parse\"] }}\n"
+        "{}sluicegate-ingress = {{ workspace = true, features = [{ingress_features}] }}\n\n[build-dependencies]\n\
+         sluicegate-contract = {{ workspace = true, features = [\"parse\"] }}\n",
+        command_dependency()
     );
     project.write_function("functions/ingress", &format!("{name}-ingress"), &ingress);
     project

@@ -17,7 +17,7 @@ pub(crate) static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
     let link = built.with_file_name(format!("sluicegate-{}", std::process::id()));
     for _ in 0..ATTEMPTS {
         let mut build = cargo();
-        build.args(["build", "--quiet", "--package", "sluicegate-cli", "--package", "sluicegate-tests"]);
+        build.args(["build", "--quiet", "--bin", "sluicegate"]);
         assert!(build.status().expect("cargo runs").success(), "the command is built");
         // Cargo replaces the file instead of writing into it, so a hard link keeps the built binary.
         std::fs::hard_link(&built, &link).expect("a link");

@@ -7,6 +7,18 @@ use tokio::process::Command;
 
 use super::{command::BINARY, root, stack::Stack};
 
+/// Returns a line of `[dependencies]`: the command, with the dependencies of functions.
+///
+/// In a project of `sluicegate new`, functions are built beside the command. Where a test has no such package, a
+/// function that depends on the command uses the same compiled dependencies, instead of another set of features.
+pub(crate) fn command_dependency() -> String {
+    let path = root().join("crates/cli");
+    format!(
+        "sluicegate-cli = {{ path = \"{}\", default-features = false, features = [\"functions\"] }}\n",
+        path.display()
+    )
+}
+
 /// A folder that is written again by each run, so that cargo finds what it compiled before.
 pub(crate) struct OwnWorkspace(PathBuf);
 
@@ -40,6 +52,7 @@ impl OwnWorkspace {
         let manifest = fs::read_to_string(shipped.join("Cargo.toml")).expect("its manifest");
         // Both workspaces use one target folder.
         let manifest = manifest.replace("name = \"ingress\"", &format!("name = \"{name}-ingress\""));
+        let manifest = manifest.replace("\n[dependencies]\n", &format!("\n[dependencies]\n{}", command_dependency()));
         workspace.write("functions/ingress/Cargo.toml", &manifest);
         workspace
     }
