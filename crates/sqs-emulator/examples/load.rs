@@ -5,17 +5,20 @@
 //! process. `-- http://127.0.0.1:4566` measures another server, and `--connections` and `--seconds` set the load. One
 //! cycle is a send, a receive and a delete.
 //!
-//! One thread writes a request to every connection before it reads the answers, so the load itself costs little: it
-//! waits once for all connections, and a server finds several requests when it wakes.
+//! The load is one thread. It reads the answer of one connection and writes its next request while the server has those
+//! of the others, so neither waits for the other, and the server finds several requests when it wakes. The server in the
+//! same process is one thread too, as in `sqs-emulator`.
 
 use std::error::Error;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use sqs_emulator::{Clock, Sqs, SqsConfig, serve};
 use tokio::net::TcpListener;
+use tokio::runtime::Builder;
 
 /// The body of each message, as JSON has it, and its MD5.
 const BODY: (&str, &str) = ("{\\\"order\\\":1}", "190ad5fd0596a0629a0aa256937135a3");
@@ -36,15 +39,13 @@ struct Arguments {
     seconds: u64,
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
     let Arguments { endpoint, connections, seconds } = Arguments::parse();
     let endpoint = match endpoint {
         Some(endpoint) => endpoint,
-        None => started().await?,
+        None => started()?,
     };
-    let load = tokio::task::spawn_blocking(move || measure(&endpoint, connections, Duration::from_secs(seconds)));
-    let (cycles, elapsed) = load.await??;
+    let (cycles, elapsed) = measure(&endpoint, connections, Duration::from_secs(seconds))?;
     let per_second = cycles as f64 / elapsed.as_secs_f64();
     println!(
         "{cycles} cycles in {:.1} s: {per_second:.0} cycles, {:.0} requests per second",
@@ -54,13 +55,19 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Starts a server. Returns its address.
-async fn started() -> Result<String> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// Starts a server on a thread. Returns its address.
+fn started() -> Result<String> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     let endpoint = format!("http://{}", listener.local_addr()?);
-    let sqs = Sqs::new(Clock::system(), SqsConfig::default());
-    sqs.set_base_url(&endpoint);
-    tokio::spawn(serve(listener, sqs));
+    let url = endpoint.clone();
+    thread::spawn(move || {
+        runtime.block_on(async {
+            let sqs = Sqs::new(Clock::system(), SqsConfig::default());
+            sqs.set_base_url(url);
+            serve(listener, sqs).await
+        })
+    });
     Ok(endpoint)
 }
 
@@ -91,30 +98,34 @@ fn cycle(mut connections: Vec<Connection>, url: &str, length: Duration) -> Resul
     let receive = format!(r#"{{"QueueUrl":"{url}","MaxNumberOfMessages":1}}"#);
     let expected = format!(r#""{body}""#);
     let (started, mut cycles) = (Instant::now(), 0);
-    while started.elapsed() < length {
-        connections.iter_mut().try_for_each(|connection| connection.request("SendMessage", &send))?;
+    connections.iter_mut().try_for_each(|connection| connection.request("SendMessage", &send))?;
+    loop {
         for connection in &mut connections {
             let sent = connection.answer("SendMessage")?;
             expect(text(sent, "MD5OfMessageBody")? == md5, "not the MD5 of the body", sent)?;
+            // Each connection has sent as many messages as it receives, so there is one.
+            connection.request("ReceiveMessage", &receive)?;
         }
-        // Every connection has sent, so there is a message for each.
-        connections.iter_mut().try_for_each(|connection| connection.request("ReceiveMessage", &receive))?;
-        let mut deletes = Vec::with_capacity(connections.len());
         for connection in &mut connections {
             let received = connection.answer("ReceiveMessage")?;
             expect(text(received, "MD5OfBody")? == md5, "not the MD5 of the body", received)?;
             expect(received.contains(&expected), "not the body", received)?;
             let handle = text(received, "ReceiptHandle")?;
-            deletes.push(format!(r#"{{"QueueUrl":"{url}","ReceiptHandle":"{handle}"}}"#));
+            let delete = format!(r#"{{"QueueUrl":"{url}","ReceiptHandle":"{handle}"}}"#);
+            connection.request("DeleteMessage", &delete)?;
         }
-        let mut round = connections.iter_mut().zip(&deletes);
-        round.try_for_each(|(connection, delete)| connection.request("DeleteMessage", delete))?;
+        let is_over = started.elapsed() >= length;
         for connection in &mut connections {
             connection.answer("DeleteMessage")?;
             cycles += 1;
+            if !is_over {
+                connection.request("SendMessage", &send)?;
+            }
+        }
+        if is_over {
+            return Ok(cycles);
         }
     }
-    Ok(cycles)
 }
 
 /// Returns a string member, as it is written.
@@ -133,6 +144,8 @@ struct Connection {
     stream: TcpStream,
     request: Vec<u8>,
     answer: Vec<u8>,
+    /// What was read last.
+    read: [u8; 8 * 1_024],
 }
 
 impl Connection {
@@ -140,7 +153,7 @@ impl Connection {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
-        Ok(Self { stream, request: Vec::new(), answer: Vec::new() })
+        Ok(Self { stream, request: Vec::new(), answer: Vec::new(), read: [0; _] })
     }
 
     /// Calls an action. Returns the body of the answer, which must have status 200.
@@ -164,10 +177,9 @@ impl Connection {
     fn answer(&mut self, action: &str) -> Result<&str> {
         self.answer.clear();
         while complete(&self.answer)?.is_none() {
-            let mut read = [0; 8 * 1_024];
-            let bytes = self.stream.read(&mut read)?;
+            let bytes = self.stream.read(&mut self.read)?;
             expect(bytes > 0, "the connection was closed", &String::from_utf8_lossy(&self.answer))?;
-            self.answer.extend_from_slice(&read[..bytes]);
+            self.answer.extend_from_slice(&self.read[..bytes]);
         }
         let (status, body) = complete(&self.answer)?.ok_or("no answer")?;
         expect(status == "200", action, &format!("{status} {body}"))?;
