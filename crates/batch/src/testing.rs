@@ -53,8 +53,9 @@ const DEADLINE_AFTER: Duration = Duration::from_secs(30);
 ///
 /// Services without a configuration in the builder do not answer. With an SQS batch, the response therefore contains
 /// each message to retry, and each rejected one, because its dead-letter queue cannot be reached; pass
-/// `aws_environment` with the endpoint of an emulator to store rejected messages. With a batch of RabbitMQ the function succeeds if every
-/// message is done. Any other outcome needs the broker, which stores a copy: pass `broker`, or the whole batch fails.
+/// `aws_environment` with the endpoint of an emulator to store rejected messages. With a batch of RabbitMQ the function
+/// succeeds if every message is done. Any other outcome needs the broker, which stores a copy: pass `broker`, or the
+/// whole batch fails.
 /// Idempotency keys are kept in the memory of this run: pass `store` to share them between runs.
 ///
 /// # Errors
