@@ -59,13 +59,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
     (
         "aws_sdk_sqs",
-        &[
-            "crates/queue/src/sqs",
-            "crates/batch/src/source/sqs",
-            "crates/dlq/src/sqs",
-            "crates/doctor/src/stack",
-            "crates/sqs-emulator/tests",
-        ],
+        &["crates/queue/src/sqs", "crates/dlq/src/sqs", "crates/doctor/src/stack", "crates/sqs-emulator/tests"],
     ),
     ("aws_sdk_cloudformation", &["crates/doctor/src/stack"]),
     ("aws_sdk_lambda", &["crates/doctor/src/stack"]),
@@ -79,7 +73,6 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "crates/doctor/src/stack",
             "crates/queue/src/aws",
             "crates/queue/src/sqs",
-            "crates/batch/src/source/sqs",
         ],
     ),
     (
@@ -89,7 +82,6 @@ const NAMED_ONLY_IN: &[(&str, &[&str])] = &[
             "crates/cli/src/aws",
             "crates/queue/src/aws",
             "crates/queue/src/sqs",
-            "crates/batch/src/source/sqs",
             "crates/simulation/src/sdk",
             "crates/sqs-emulator/tests",
         ],

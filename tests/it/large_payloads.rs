@@ -93,8 +93,8 @@ impl Peer {
             kept.lock().unwrap().push(delivery.envelope().payload().into_owned());
             std::future::ready(Outcome::Done)
         };
-        let sdk = sluicegate_queue::sqs::sdk_config(|name| self.variable(name)).unwrap();
-        let consumer = Consumer::builder().sdk_config(sdk).payload_buckets(&self.environment(), [&*self.bucket]);
+        let environment = self.environment();
+        let consumer = Consumer::builder().payload_buckets(&environment, [&*self.bucket]).aws_environment(environment);
         let consumer = consumer.otherwise(handler).build().unwrap();
         let arn = self.service.arn(&self.queue_url).await;
         let record = |message: &Message| {

@@ -154,14 +154,14 @@ impl Functions {
         let consumer = Consumer::builder().tracer(tracer.unwrap().unwrap()).otherwise(handler);
         let returned = match &self.queue {
             Queue::Sqs { service, url } => {
-                let sdk = sluicegate_queue::sqs::sdk_config(|name| self.variable("consumer", name)).unwrap();
-                consume_sqs(consumer.sdk_config(sdk), service, url, count).await
+                let aws = sluicegate_batch::AwsEnvironment::read(|name| self.variable("consumer", name)).unwrap();
+                consume_sqs(consumer.aws_environment(aws), service, url, count).await
             }
             Queue::Rabbitmq(vhost) => {
                 vhost.until_ready("q", u32::try_from(count).unwrap()).await;
                 let broker = consumer::broker(&vhost.url());
                 let consumer = consumer.broker(broker).retry_delays(RetryDelays::new(vec![1]).unwrap());
-                let consumer = consumer.sdk_config(consumer::no_sdk_config()).build().unwrap();
+                let consumer = consumer.aws_environment(consumer::no_aws()).build().unwrap();
                 consumer::turn(vhost, &vhost.channel().await, &consumer).await.expect("messages").expect("settled");
                 usize::try_from(vhost.ready("q.retry.1s").await).unwrap()
             }

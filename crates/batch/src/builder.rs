@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+#[cfg(any(feature = "dynamodb", feature = "sqs"))]
+use sluicegate_aws_client::AwsEnvironment;
 use sluicegate_telemetry::Emitter;
 
 use crate::consumer::Consumer;
 use crate::handlers::{self, Handlers};
 use crate::retry::RetryPolicies;
-use crate::{AnyStore, Delivery, MemoryStore, Outcome, RetryPolicy, source, store};
+use crate::{AnyStore, Delivery, MemoryStore, Outcome, RetryPolicy, source};
 
 /// Handlers that run concurrently on one batch by default, which is the default size of a batch.
 const CONCURRENCY_DEFAULT: usize = 10;
@@ -32,6 +34,8 @@ impl Consumer {
             mistakes: Vec::new(),
             sources: source::Settings::default(),
             store: None,
+            #[cfg(any(feature = "dynamodb", feature = "sqs"))]
+            aws: None,
             #[cfg(feature = "otlp")]
             tracer: None,
             #[cfg(feature = "tower")]
@@ -51,6 +55,8 @@ pub struct ConsumerBuilder {
     mistakes: Vec<String>,
     sources: source::Settings,
     store: Option<Arc<AnyStore>>,
+    #[cfg(any(feature = "dynamodb", feature = "sqs"))]
+    aws: Option<AwsEnvironment>,
     #[cfg(feature = "otlp")]
     tracer: Option<crate::Tracer>,
     #[cfg(feature = "tower")]
@@ -164,10 +170,11 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Sets the configuration for SQS, instead of the one in the environment.
-    #[cfg(feature = "sqs")]
-    pub fn sdk_config(mut self, config: sluicegate_queue::sqs::SdkConfig) -> Self {
-        self.sources.sqs.sdk_config = Some(config);
+    /// Sets Region, credentials and endpoints for SQS, the buckets in `PAYLOAD_BUCKET` and the table in
+    /// `IDEMPOTENCY_TABLE`, instead of those in the environment.
+    #[cfg(any(feature = "dynamodb", feature = "sqs"))]
+    pub fn aws_environment(mut self, environment: AwsEnvironment) -> Self {
+        self.aws = Some(environment);
         self
     }
 
@@ -176,7 +183,7 @@ impl ConsumerBuilder {
     #[cfg(feature = "s3")]
     pub fn payload_buckets(
         mut self,
-        environment: &sluicegate_queue::sqs::AwsEnvironment,
+        environment: &AwsEnvironment,
         buckets: impl IntoIterator<Item = impl Into<String>>,
     ) -> Self {
         self.sources.sqs.payloads = Some(source::sqs::payload::Payloads::new(environment, buckets));
@@ -253,6 +260,11 @@ impl ConsumerBuilder {
     pub(crate) fn without_services(mut self) -> Result<Self, ConsumerBuildError> {
         let mut mistakes = Vec::new();
         self.store.get_or_insert_with(|| Arc::new(AnyStore::Memory(MemoryStore::default())));
+        #[cfg(feature = "sqs")]
+        if self.aws.is_none() {
+            let environment = source::without_aws().map_err(|error| mistakes.push(error.to_string()));
+            self.aws = environment.ok();
+        }
         self.sources.without_services(&mut mistakes);
         if mistakes.is_empty() { Ok(self) } else { Err(ConsumerBuildError(mistakes)) }
     }
@@ -261,7 +273,7 @@ impl ConsumerBuilder {
     /// delayed or dead-lettered; with a table of idempotency keys, it reads certificates here.
     ///
     /// Settings that were not given come from the environment: the AWS variables as
-    /// [`sluicegate_queue::sqs::sdk_config`] reads them, the broker from `RABBITMQ_URL` and its related variables,
+    /// `AwsEnvironment::read` reads them, the broker from `RABBITMQ_URL` and its related variables,
     /// `RABBITMQ_RETRY_DELAYS`, `RABBITMQ_MAX_RECEIVE_COUNT`, `FIFO_MAX_RECEIVE_COUNT` and `PAYLOAD_BUCKET`. Without
     /// `RABBITMQ_URL`, RabbitMQ batches are refused. For Kafka they are `KAFKA_BOOTSTRAP_SERVERS` and related ones,
     /// `KAFKA_MAX_RECEIVE_COUNT`, `KAFKA_DEAD_LETTER_TOPIC` and `KAFKA_PARTIAL_BATCH_RESPONSE`; without
@@ -278,16 +290,22 @@ impl ConsumerBuilder {
         if self.concurrency == 0 {
             mistakes.push("concurrency is 0: no handler would ever be called".to_owned());
         }
+        #[cfg(any(feature = "dynamodb", feature = "sqs"))]
+        let aws = self.aws.map_or_else(|| AwsEnvironment::read(environment), Ok);
+        #[cfg(feature = "dynamodb")]
+        if self.store.is_none() {
+            self.store = crate::store::from_env(&aws, environment, &mut mistakes);
+        }
         #[cfg(feature = "sqs")]
         {
+            self.sources.sqs.aws = aws.map_err(|error| mistakes.push(error.to_string())).ok();
             self.sources.sqs.accepts_raw = self.handlers.has_exact(source::sqs::envelope::RAW_TYPE);
         }
         #[cfg(feature = "kafka")]
         {
             self.sources.kafka.accepts_tombstones = self.handlers.has_exact(source::kafka::TOMBSTONE_TYPE);
         }
-        let store = self.store.or_else(|| store::from_env(environment, &mut mistakes));
-        let idempotency = self.idempotency.with_store(store.clone(), &mut mistakes);
+        let idempotency = self.idempotency.with_store(self.store.clone(), &mut mistakes);
         let sources = self.sources.sources(environment, &mut mistakes);
         let Some(sources) = sources.filter(|_| mistakes.is_empty()) else { return Err(ConsumerBuildError(mistakes)) };
         let handlers = self.handlers;
@@ -301,7 +319,7 @@ impl ConsumerBuilder {
             idempotency,
             emitter: Emitter::from_env(environment),
             sources,
-            store,
+            store: self.store,
             #[cfg(feature = "otlp")]
             tracer: self.tracer.or_else(|| crate::Tracer::from_env_or_log(environment)),
         })

@@ -64,7 +64,7 @@ impl Consumer {
     async fn settle(&self, event: &str, context: &Context) -> Result<BatchResponse, lambda_runtime::Error> {
         let deadlines = Deadlines::new(context.deadline(), self.deadline_margin);
         let report = Report::new(context, self.emitter.as_ref());
-        let batch = self.sources.read(event, deadlines)?;
+        let batch = self.sources.read(event, context.xray_trace_id.as_deref(), deadlines)?;
         let messages = batch.messages();
         let statuses = self.store.as_deref().map(Statuses::of);
         #[cfg(feature = "otlp")]

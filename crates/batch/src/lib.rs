@@ -115,6 +115,7 @@ mod serve;
 mod settlement;
 mod source;
 mod status;
+#[cfg(feature = "dynamodb")]
 mod store;
 #[cfg(all(test, any(feature = "forward", feature = "sqs")))]
 mod test_http;
@@ -135,6 +136,8 @@ pub use rejection::{OrReject, Rejection};
 pub use retry::RetryPolicy;
 pub use serve::serve;
 pub use settlement::BatchResponse;
+#[cfg(any(feature = "dynamodb", feature = "sqs"))]
+pub use sluicegate_aws_client::AwsEnvironment;
 pub use sluicegate_envelope::Envelope;
 pub use sluicegate_idempotency::{AnyStore, Lease, MemoryStore};
 #[cfg(feature = "dynamodb")]
@@ -145,8 +148,6 @@ pub use sluicegate_queue::breaker::BreakerLimits;
 pub use sluicegate_queue::chain;
 #[cfg(feature = "kafka")]
 pub use sluicegate_queue::kafka::{Cluster, ClusterConfig};
-#[cfg(feature = "sqs")]
-pub use sluicegate_queue::sqs::SdkConfig;
 #[cfg(feature = "rabbitmq")]
 pub use sluicegate_queue::{queue_names::RetryDelays, rabbitmq::Broker};
 #[cfg(feature = "kafka")]

@@ -12,6 +12,9 @@ mod raw;
 #[cfg(feature = "sqs")]
 pub(crate) mod sqs;
 
+#[cfg(feature = "sqs")]
+use sluicegate_aws_client::{AwsConfigError, AwsEnvironment};
+
 use self::adapter::{ReceivedMessage, Source};
 use crate::batch_run::BatchRun;
 use crate::deadlines::Deadlines;
@@ -31,11 +34,18 @@ pub(crate) struct Settings {
 /// An address of this machine at which no service listens: discard, RFC 863.
 const NO_SERVICE: &str = "127.0.0.1:9";
 
+/// Returns an environment whose services do not answer.
+#[cfg(feature = "sqs")]
+pub(crate) fn without_aws() -> Result<AwsEnvironment, AwsConfigError> {
+    AwsEnvironment::read(|name| {
+        Some(if name.starts_with("AWS_ENDPOINT") { format!("http://{NO_SERVICE}") } else { "none".to_owned() })
+    })
+}
+
 impl Settings {
-    /// Points each service that is not configured at [`NO_SERVICE`].
+    /// Points each broker that is not configured at [`NO_SERVICE`].
+    #[cfg_attr(not(any(feature = "kafka", feature = "rabbitmq")), expect(unused_variables))]
     pub(crate) fn without_services(&mut self, mistakes: &mut Vec<String>) {
-        #[cfg(feature = "sqs")]
-        self.sqs.without_service(&format!("http://{NO_SERVICE}"), mistakes);
         #[cfg(feature = "rabbitmq")]
         self.rabbitmq.without_service(&format!("amqp://none:none@{NO_SERVICE}"), mistakes);
         #[cfg(feature = "kafka")]
@@ -113,8 +123,15 @@ impl Sources {
         }
     }
 
-    /// Reads the batch in `event`, which determines the source.
-    pub(crate) fn read<'a>(&'a self, event: &'a str, deadlines: Deadlines) -> Result<Batch<'a>, ReadError> {
+    /// Reads the batch in `event`, which determines the source. `trace_header` is that of the invocation, which calls
+    /// of AWS send on.
+    #[cfg_attr(not(feature = "sqs"), expect(unused_variables))]
+    pub(crate) fn read<'a>(
+        &'a self,
+        event: &'a str,
+        trace_header: Option<&'a str>,
+        deadlines: Deadlines,
+    ) -> Result<Batch<'a>, ReadError> {
         #[cfg(feature = "rabbitmq")]
         if let Some(batch) = rabbitmq::read(self.rabbitmq.as_ref(), event, deadlines) {
             return Ok(Batch::Rabbitmq(batch?));
@@ -124,7 +141,7 @@ impl Sources {
             return Ok(Batch::Kafka(batch?));
         }
         #[cfg(feature = "sqs")]
-        return Ok(Batch::Sqs(self.sqs.read(event, deadlines)?));
+        return Ok(Batch::Sqs(self.sqs.read(event, trace_header, deadlines)?));
         #[cfg(not(feature = "sqs"))]
         Err(ReadError::UnknownSource)
     }

@@ -52,9 +52,10 @@ const DEADLINE_AFTER: Duration = Duration::from_secs(30);
 /// Gives an event, as Lambda sends it, to a consumer with 30 s left, and returns the response to Lambda.
 ///
 /// Services without a configuration in the builder do not answer. With an SQS batch, the response therefore contains
-/// each message to retry, and each rejected one, because its dead-letter queue cannot be reached; pass `sdk_config`
-/// with the endpoint of an emulator to store rejected messages. With a batch of RabbitMQ the function succeeds if every
-/// message is done. Any other outcome needs the broker, which stores a copy: pass `broker`, or the whole batch fails.
+/// each message to retry, and each rejected one, because its dead-letter queue cannot be reached; pass
+/// `aws_environment` with the endpoint of an emulator to store rejected messages. With a batch of RabbitMQ the function
+/// succeeds if every message is done. Any other outcome needs the broker, which stores a copy: pass `broker`, or the
+/// whole batch fails.
 /// Idempotency keys are kept in the memory of this run: pass `store` to share them between runs.
 ///
 /// # Errors

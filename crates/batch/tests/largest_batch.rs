@@ -13,8 +13,7 @@ use lambda_runtime::{Context, LambdaEvent};
 use peak_alloc::PeakAlloc;
 use serde_json::json;
 use serde_json::value::RawValue;
-use sluicegate_batch::{Consumer, Envelope, Outcome};
-use sluicegate_queue::sqs::sdk_config;
+use sluicegate_batch::{AwsEnvironment, Consumer, Envelope, Outcome};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -129,10 +128,11 @@ fn run(event: &str, case: Case, left: Duration) -> (usize, usize, usize) {
         let lookup = |name: &str| Some(if name.starts_with("AWS_ENDPOINT") { url.clone() } else { "x".to_owned() });
         let handlers = Arc::<Handlers>::default();
         let counted = Arc::clone(&handlers);
-        let consumer = Consumer::builder().sdk_config(sdk_config(lookup).unwrap()).otherwise(move |_| {
-            let handlers = Arc::clone(&counted);
-            async move { handlers.handle(case).await }
-        });
+        let consumer =
+            Consumer::builder().aws_environment(AwsEnvironment::read(lookup).unwrap()).otherwise(move |_| {
+                let handlers = Arc::clone(&counted);
+                async move { handlers.handle(case).await }
+            });
         let consumer = consumer.build().unwrap();
         let mut context = Context::default();
         let deadline = (SystemTime::now() + left).duration_since(SystemTime::UNIX_EPOCH).unwrap();

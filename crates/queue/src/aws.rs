@@ -1,8 +1,7 @@
-//! The SDK's configuration for a function: Region, credentials and endpoint from the environment, TLS on ring, short
-//! timeouts.
+//! The SDK's configuration from the environment: Region, credentials and endpoint, TLS on ring, short timeouts.
 //!
-//! It is for the calls that are not on the path of a request of the ingress. Those go past the SDK's orchestrator
-//! (`sluicegate-aws-client`), with the same timeouts and retries.
+//! It is for the command. The calls of the functions go past the SDK's orchestrator (`sluicegate-aws-client`), with the
+//! same timeouts and retries.
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;

@@ -26,8 +26,9 @@
 //! ```
 //!
 //! Each broker is a module behind a feature: `sqs` (default), `rabbitmq` and `kafka`. Each offers a producer for
-//! envelopes and a confirmed store of a raw message, which the consumer and the dead-letter tool use: `sqs::store`,
-//! with the feature `sdk`, `rabbitmq::Broker::publish` and `kafka::Cluster::publish`.
+//! envelopes and a confirmed store of a raw message, which the consumer and the dead-letter tool use:
+//! `sqs::SqsClient::send`, `rabbitmq::Broker::publish` and `kafka::Cluster::publish`. With the feature `sdk`, which
+//! only the command has, `sqs::store` sends through a client of the SDK.
 //!
 //! With the feature `s3`, an envelope that is larger than SQS accepts can go to S3, with a pointer to it on the queue:
 //! `sqs::PayloadStore`.

@@ -1,7 +1,7 @@
 //! Amazon SQS, standard and FIFO. A receipt needs an answer with a message id and the MD5 of the body.
 //!
-//! [`SqsProducer`] sends an envelope. With the feature `sdk`, `store` sends a raw message through a client of the SDK,
-//! with the same proof.
+//! [`SqsProducer`] sends an envelope, and [`SqsClient`] a message as it is. With the feature `sdk`, `store` sends one
+//! through a client of the SDK, with the same proof.
 //!
 //! [`CoalescingProducer`] sends the messages of concurrent callers in common calls.
 //!
@@ -14,6 +14,9 @@
 //! without a group becomes a group by itself, because a shared default group would make all such messages wait for each
 //! other.
 
+mod batch_entry;
+mod change_visibility;
+mod client;
 mod coalescing_producer;
 mod limits;
 #[cfg(feature = "s3")]
@@ -23,6 +26,7 @@ mod producer;
 #[cfg(feature = "sdk")]
 mod progress;
 mod proof;
+mod redrive_policy;
 mod send_message;
 mod send_message_batch;
 #[cfg(feature = "sdk")]
@@ -30,6 +34,9 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use self::batch_entry::{BATCH_ENTRIES_MAX, FailedEntry};
+pub use self::change_visibility::VisibilityEntry;
+pub use self::client::{SqsClient, SqsError};
 pub use self::coalescing_producer::{COALESCE_DELAY_MAX, CoalescingProducer};
 pub use self::limits::{ATTRIBUTES_MAX, DELAY_S_MAX, MESSAGE_BYTES_MAX, TOKEN_CHARS_MAX, is_sendable};
 #[cfg(feature = "s3")]
@@ -39,10 +46,11 @@ pub use self::producer::SqsProducer;
 #[cfg(feature = "sdk")]
 pub use self::progress::is_throttled;
 pub use self::proof::body_md5;
+pub use self::send_message::{AttributeValue, SendMessage, SystemAttributes};
 #[cfg(feature = "sdk")]
 pub use self::store::{RawMessage, error_text, store};
 #[cfg(feature = "sdk")]
 pub use crate::aws::{SdkConfig, sdk_config};
 #[cfg(feature = "s3")]
 pub use sluicegate_aws_client::S3Error;
-pub use sluicegate_aws_client::{AwsConfigError, AwsEnvironment};
+pub use sluicegate_aws_client::{AwsConfigError, AwsEnvironment, CallError};

@@ -13,7 +13,7 @@ use lambda_runtime::{Context, LambdaEvent};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sluicegate_aws_client::AwsEnvironment;
-use sluicegate_batch::{AnyStore, Consumer, DynamoDbStore, IdempotencyRule, SdkConfig};
+use sluicegate_batch::{AnyStore, Consumer, DynamoDbStore, IdempotencyRule};
 use sluicegate_lambda_emulator::{Invocation, Invoke};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -28,7 +28,6 @@ use crate::http_server;
 use crate::killable::Killable;
 use crate::message::number_in;
 use crate::rabbitmq::{self, Process, Rabbitmq, User};
-use crate::sdk;
 use crate::sqs_service::Caller;
 use crate::world::{Injected, World};
 
@@ -44,7 +43,6 @@ pub(crate) struct ConsumerFunction {
 /// The execution environments of the function.
 struct Environments {
     world: Arc<World>,
-    sdk_config: SdkConfig,
     /// That in memory.
     store: Arc<AnyStore>,
     /// Those that are not in use, the latest last.
@@ -83,11 +81,10 @@ struct Record<'e> {
 
 impl ConsumerFunction {
     /// Starts the function on this thread.
-    pub(crate) fn start(world: &Arc<World>, sdk_config: SdkConfig, store: AnyStore) -> Self {
+    pub(crate) fn start(world: &Arc<World>, store: AnyStore) -> Self {
         let (invocations, mut invoked) = mpsc::unbounded_channel::<(Bytes, oneshot::Sender<Invocation>)>();
         let environments = Environments {
             world: Arc::clone(world),
-            sdk_config,
             store: Arc::new(store),
             free: RefCell::default(),
             started: Cell::new(0),
@@ -133,15 +130,15 @@ impl Environments {
 
     /// Starts an environment of the version with these handlers.
     fn start(&self, handlers: Handlers) -> Result<Environment, BoxError> {
-        let Self { world, sdk_config, store, .. } = self;
+        let Self { world, store, .. } = self;
         let scenario = &world.scenario;
         let invocation = Arc::new(AtomicU64::new(0));
         let caller = Caller::Consumer(Arc::clone(&invocation));
-        let http_client = sdk::http_client(world, &caller);
+        let environment = AwsEnvironment::read(variable)?.with_dialer(http_server::dialer(world, caller));
         let process = Process::default();
         let mut builder = Consumer::builder()
             .on("sim.*", handlers::handler(world, &invocation, handlers))
-            .sdk_config(sdk_config.to_builder().http_client(http_client).build())
+            .aws_environment(environment.clone())
             .fifo_receive_count_max(scenario.fifo_receive_count_max);
         if scenario.rabbitmq {
             let user = User::Consumer(Arc::clone(&invocation));
@@ -159,7 +156,6 @@ impl Environments {
         }
         if scenario.has_store {
             let store = if scenario.has_table {
-                let environment = AwsEnvironment::read(variable)?.with_dialer(http_server::dialer(world, caller));
                 Arc::new(AnyStore::DynamoDb(Box::new(DynamoDbStore::new(&environment, "keys"))))
             } else {
                 Arc::clone(store)

@@ -1,4 +1,4 @@
-//! The SQS endpoint of the ingress: HTTP/1.1 on streams in memory, as its own client speaks it.
+//! The SQS and DynamoDB endpoints of the functions: HTTP/1.1 on streams in memory, as its own client speaks it.
 
 use std::fmt;
 use std::sync::Arc;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use sluicegate_batch::SdkConfig;
 use sluicegate_dlq::sqs::{SqsDeadLetterQueue, VISIBILITY_DEFAULT};
 use sluicegate_dlq::{CancellationToken, DeadLetterQueue as _, Error, Filter, Redrive, redrive};
+use sluicegate_queue::sqs::SdkConfig;
 use tokio::time::sleep;
 
 use crate::fault::Site;

@@ -1,4 +1,4 @@
-//! The SQS endpoint of the consumer: a connector of the SDK in place of its HTTP client.
+//! The SQS endpoint of the dead-letter tool: a connector of the SDK in place of its HTTP client.
 
 use std::sync::Arc;
 

@@ -152,7 +152,7 @@ async fn simulate(settings: &Settings, links: &Links) -> Result<Run, BoxError> {
 
     let store = AnyStore::Memory(MemoryStore::default());
     let sdk_config = sdk_config(client::variable)?;
-    let consumer = ConsumerFunction::start(&world, sdk_config.clone(), store);
+    let consumer = ConsumerFunction::start(&world, store);
     let mapping = Mapping::start(&world, consumer)?;
 
     let ingress = Arc::new(IngressFunction::new(Arc::clone(&world), contracts()?));

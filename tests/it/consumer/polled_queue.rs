@@ -9,7 +9,7 @@ use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 use sluicegate_batch::{Consumer, ConsumerBuilder, RetryPolicy};
 use sluicegate_envelope::Envelope;
-use sluicegate_queue::sqs::sdk_config;
+use sluicegate_queue::sqs::AwsEnvironment;
 
 use crate::support::context;
 use crate::support::service::{Service, handle};
@@ -47,7 +47,7 @@ impl<'a> PolledQueue<'a> {
         // SQS hides messages for whole seconds, so these delays become one second.
         let short =
             RetryPolicy { base: Duration::from_millis(10), cap: Duration::from_millis(10), ..Default::default() };
-        Consumer::builder().sdk_config(sdk_config(lookup).expect("a configuration")).retry(short)
+        Consumer::builder().aws_environment(AwsEnvironment::read(lookup).expect("an environment")).retry(short)
     }
 
     /// Polls, invokes and deletes as Lambda does, until the queue is empty.

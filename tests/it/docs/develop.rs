@@ -75,8 +75,8 @@ async fn failures(order: &str) -> usize {
     let context = crate::support::context(Duration::from_secs(30));
     // The consumer calls no broker as long as no message fails.
     let unused = |name: &str| (!name.contains("ENDPOINT")).then(|| "unused".to_owned());
-    let config = sluicegate_queue::sqs::sdk_config(unused).expect("a configuration");
-    let consumer = Consumer::builder().sdk_config(config).on_json("order.placed", order_placed::handle);
+    let environment = sluicegate_batch::AwsEnvironment::read(unused).expect("an environment");
+    let consumer = Consumer::builder().aws_environment(environment).on_json("order.placed", order_placed::handle);
     let consumer = consumer.build().expect("a consumer");
     let response = consumer.handle(LambdaEvent::new(event, context)).await.expect("a response");
     response.failures().count()

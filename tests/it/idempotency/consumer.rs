@@ -44,7 +44,7 @@ impl Environment {
         let consumer = consumer
             .idempotency_for("order.*", IdempotencyRule::default())
             .store(AnyStore::DynamoDb(Box::new(store)))
-            .sdk_config(sluicegate_queue::sqs::sdk_config(|name| variable(endpoint, name)).unwrap());
+            .aws_environment(sluicegate_batch::AwsEnvironment::read(|name| variable(endpoint, name)).unwrap());
         Self(consumer.build().unwrap())
     }
 

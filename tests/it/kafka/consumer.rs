@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::proxy::{PRODUCE, Proxy};
 use super::{AMPLE, cluster};
 use crate::metrics::functions::Running;
-use crate::rabbitmq::consumer::no_sdk_config;
+use crate::rabbitmq::consumer::no_aws;
 use crate::support::context;
 use crate::support::forward::ForwardServer;
 use crate::support::kafka::{Broker, Record};
@@ -39,7 +39,7 @@ pub(crate) fn consumer(servers: &str, handled: &Handled) -> Consumer {
         }
     };
     let retry = RetryPolicy { base: Duration::from_millis(10), ..RetryPolicy::default() };
-    let builder = Consumer::builder().otherwise(handler).retry(retry).sdk_config(no_sdk_config());
+    let builder = Consumer::builder().otherwise(handler).retry(retry).aws_environment(no_aws());
     builder.cluster(cluster(servers)).kafka_receive_count_max(3).build().expect("a consumer")
 }
 

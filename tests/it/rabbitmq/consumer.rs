@@ -15,7 +15,7 @@ use lapin::types::{AMQPValue, FieldArray, FieldTable};
 use lapin::{BasicProperties, Channel};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use sluicegate_batch::{Consumer, Delivery, Outcome, RetryPolicy, SdkConfig};
+use sluicegate_batch::{AwsEnvironment, Consumer, Delivery, Outcome, RetryPolicy};
 use sluicegate_envelope::Envelope;
 use sluicegate_queue::queue_names::RetryDelays;
 use sluicegate_queue::rabbitmq::{Broker, BrokerConfig};
@@ -44,7 +44,7 @@ pub(crate) fn consumer(url: &str, handled: &Handled) -> Consumer {
             }
         })
         .retry(RetryPolicy { base: Duration::from_millis(10), cap: Duration::from_secs(1), ..Default::default() })
-        .sdk_config(no_sdk_config())
+        .aws_environment(no_aws())
         .broker(broker(url))
         .retry_delays(RetryDelays::new(vec![1]).expect("delays"))
         .receive_count_max(RECEIVE_COUNT_MAX)
@@ -59,9 +59,9 @@ pub(crate) fn broker(url: &str) -> Broker {
 }
 
 /// Returns the configuration of an SQS that is not used.
-pub(crate) fn no_sdk_config() -> SdkConfig {
+pub(crate) fn no_aws() -> AwsEnvironment {
     let aws = |name: &str| (!name.starts_with("AWS_ENDPOINT")).then(|| "x".to_owned());
-    sluicegate_queue::sqs::sdk_config(aws).expect("sound")
+    AwsEnvironment::read(aws).expect("sound")
 }
 
 /// Creates a virtual host with the queue `q`, its delay queue and its dead-letter queue.

@@ -66,7 +66,7 @@ fn consumer(url: &str, called: &Called) -> Consumer {
             }
         })
         .retry(RetryPolicy { base: short, cap: short, ..Default::default() })
-        .sdk_config(sluicegate_queue::sqs::sdk_config(aws).expect("sound"))
+        .aws_environment(sluicegate_batch::AwsEnvironment::read(aws).expect("sound"))
         .broker(Broker::new(config.expect("set")))
         .receive_count_max(RECEIVE_COUNT_MAX)
         .ordered_queues([QUEUE])

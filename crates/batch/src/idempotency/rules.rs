@@ -65,7 +65,7 @@ mod tests {
             let found = variables.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, value)| (*value).to_owned())
         };
-        let store = crate::store::from_env(lookup, &mut mistakes);
+        let store = crate::store::from_env(&crate::AwsEnvironment::read(lookup), lookup, &mut mistakes);
         let is_ready = given.with_store(store, &mut mistakes).is_some();
         assert!(is_ready || rules.is_empty() || !mistakes.is_empty());
         mistakes.join("; ")

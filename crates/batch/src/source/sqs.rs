@@ -31,12 +31,11 @@ use std::convert::Infallible;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::ChangeMessageVisibilityBatchRequestEntry;
 use futures_util::{StreamExt, stream};
+use sluicegate_aws_client::{AwsEnvironment, Service};
 use sluicegate_envelope::Envelope;
 use sluicegate_queue::SendError;
-use sluicegate_queue::sqs::{SdkConfig, error_text};
+use sluicegate_queue::sqs::{BATCH_ENTRIES_MAX, SqsClient, VisibilityEntry};
 #[cfg(feature = "s3")]
 use tokio::sync::SemaphorePermit;
 
@@ -53,11 +52,6 @@ use crate::settlement::{BatchResponse, Settlement, Tries};
 use crate::source::adapter::FetchError;
 use crate::source::adapter::{ReceivedMessage, Source};
 
-/// Entries of one batch request.
-///
-/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-batch-api-actions.html>
-const BATCH_ENTRIES_MAX: usize = 10;
-
 /// Concurrent `ChangeMessageVisibilityBatch` calls. A batch may have 10,000 messages, and each call needs a connection.
 const CALLS_MAX: usize = 16;
 
@@ -65,13 +59,13 @@ const CALLS_MAX: usize = 16;
 /// more; 300 s of batching window and 900 s of function may have passed since.
 ///
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html>
-const DELAY_S_MAX: u64 = 43_200 - 300 - 900;
+const DELAY_S_MAX: u32 = 43_200 - 300 - 900;
 
 /// The SQS client, and the redrive policies read so far.
 pub(crate) struct SqsSource {
-    config: SdkConfig,
+    environment: AwsEnvironment,
     /// Created on first use: most batches need no call, and a client reads the system's root certificates.
-    client: OnceLock<Client>,
+    client: OnceLock<SqsClient>,
     redrive_policies: RedrivePolicies,
     failing: FailingMessages,
     accepts_raw: bool,
@@ -81,10 +75,10 @@ pub(crate) struct SqsSource {
 
 impl SqsSource {
     /// Creates a source that dead-letters a failing message of a FIFO queue after `fifo_receive_count_max` receives.
-    pub(crate) fn new(config: SdkConfig, fifo_receive_count_max: u32) -> Self {
+    pub(crate) fn new(environment: AwsEnvironment, fifo_receive_count_max: u32) -> Self {
         let failing = FailingMessages::new(fifo_receive_count_max);
         Self {
-            config,
+            environment,
             client: OnceLock::new(),
             redrive_policies: RedrivePolicies::default(),
             failing,
@@ -108,20 +102,21 @@ impl SqsSource {
     }
 
     /// Reads the batch in `event`.
-    pub(crate) fn read<'a>(&'a self, event: &'a str, deadlines: Deadlines) -> Result<Batch<'a>, ReadError> {
-        Ok(Batch { source: self, records: event::records(event)?, deadlines })
+    pub(crate) fn read<'a>(
+        &'a self,
+        event: &'a str,
+        trace_header: Option<&'a str>,
+        deadlines: Deadlines,
+    ) -> Result<Batch<'a>, ReadError> {
+        Ok(Batch { source: self, records: event::records(event)?, trace_header, deadlines })
     }
 
-    fn client(&self) -> &Client {
-        self.client.get_or_init(|| Client::new(&self.config))
+    fn client(&self) -> &SqsClient {
+        self.client.get_or_init(|| SqsClient::new(&self.environment))
     }
 
-    fn queue_url(&self, arn: &str) -> Result<String, RedrivePolicyError> {
-        queue_url(self.config.endpoint_url(), arn)
-    }
-
-    async fn redrive_policy(&self, source_arn: &str) -> Result<RedrivePolicy, RedrivePolicyError> {
-        self.redrive_policies.get(self.client(), self.config.endpoint_url(), source_arn).await
+    fn endpoint(&self) -> Option<&str> {
+        self.environment.endpoint(Service::Sqs)
     }
 }
 
@@ -129,6 +124,8 @@ impl SqsSource {
 pub(crate) struct Batch<'a> {
     source: &'a SqsSource,
     records: Vec<Record<'a>>,
+    /// That of the invocation, sent on with each call so that the detection of recursive calls sees the chain.
+    trace_header: Option<&'a str>,
     deadlines: Deadlines,
 }
 
@@ -196,9 +193,9 @@ impl Source for Batch<'_> {
             let reason = "the record has no queue ARN".to_owned();
             return Err(SendError::Refused { reason, message_at_fault: true });
         };
-        let url = self.source.redrive_policy(source_arn).await?.dead_letter_url;
-        let (client, deadline) = (self.source.client(), self.deadlines.dead_letter_until);
-        let sent = dead_letter::send(client, &url, record, source_arn, rejection, deadline).await;
+        let url = self.redrive_policy(source_arn).await?.dead_letter_url;
+        let copy = dead_letter::DeadLetter { url: &url, record, source: source_arn, rejection };
+        let sent = copy.send(self.source.client(), self.trace_header, self.deadlines.dead_letter_until).await;
         if sent.is_err() {
             self.source.redrive_policies.forget(source_arn);
         }
@@ -215,12 +212,12 @@ impl Source for Batch<'_> {
                 tracing::warn!(broker_id = %record.message_id, "no retry delay: the record lacks its queue or receipt handle");
                 continue;
             };
-            let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
-                .id(index.to_string())
-                .receipt_handle(handle)
-                .visibility_timeout(whole_seconds(delay));
-            // Fails only without an id or a receipt handle, which are set.
-            by_queue.entry(arn).or_default().extend(entry.build());
+            let entry = VisibilityEntry {
+                id: index.to_string(),
+                receipt_handle: handle,
+                visibility_timeout_s: whole_seconds(delay),
+            };
+            by_queue.entry(arn).or_default().push(entry);
         }
         let chunks = by_queue
             .iter()
@@ -241,19 +238,25 @@ impl Batch<'_> {
     /// Returns after how many receives SQS dead-letters a message by itself, if that is known.
     async fn receive_count_max(&self, record: &Record<'_>) -> Option<u32> {
         let source_arn = record.source_arn.as_deref().unwrap_or_default();
-        self.source.redrive_policy(source_arn).await.ok()?.receive_count_max
+        self.redrive_policy(source_arn).await.ok()?.receive_count_max
     }
 
-    async fn change_visibility(&self, arn: &str, entries: &[ChangeMessageVisibilityBatchRequestEntry]) {
-        let url = match self.source.queue_url(arn) {
+    async fn redrive_policy(&self, source_arn: &str) -> Result<RedrivePolicy, RedrivePolicyError> {
+        let (client, until) = (self.source.client(), self.deadlines.function_until);
+        let read = async |url: &str| client.redrive_policy(url, self.trace_header, until).await;
+        self.source.redrive_policies.get(self.source.endpoint(), source_arn, read).await
+    }
+
+    async fn change_visibility(&self, arn: &str, entries: &[VisibilityEntry<'_>]) {
+        let url = match queue_url(self.source.endpoint(), arn) {
             Ok(url) => url,
             Err(error) => return tracing::warn!(messages = entries.len(), reason = %error, "no retry delay"),
         };
-        let request = self.source.client().change_message_visibility_batch().queue_url(url);
-        match request.set_entries(Some(entries.to_vec())).send().await {
-            Err(error) => tracing::warn!(messages = entries.len(), reason = error_text(&error), "no retry delay"),
-            Ok(answer) => {
-                for failed in answer.failed {
+        let (client, until) = (self.source.client(), self.deadlines.function_until);
+        match client.change_visibility(&url, entries, self.trace_header, until).await {
+            Err(error) => tracing::warn!(messages = entries.len(), reason = %error, "no retry delay"),
+            Ok(refused) => {
+                for failed in refused {
                     let record = failed.id.parse().ok().and_then(|index: usize| self.records.get(index));
                     let broker_id = record.map(|record| record.message_id.as_ref());
                     let (code, reason) = (failed.code, failed.message);
@@ -265,7 +268,7 @@ impl Batch<'_> {
 }
 
 /// Returns whole seconds, rounded up so that a message does not come early, and within [`DELAY_S_MAX`].
-fn whole_seconds(delay: Duration) -> i32 {
-    let seconds = delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0)).min(DELAY_S_MAX);
-    i32::try_from(seconds).unwrap_or(i32::MAX)
+fn whole_seconds(delay: Duration) -> u32 {
+    let seconds = delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0));
+    u32::try_from(seconds).unwrap_or(u32::MAX).min(DELAY_S_MAX)
 }

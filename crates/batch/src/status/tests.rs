@@ -193,7 +193,7 @@ async fn a_table_that_does_not_answer_delays_a_batch_by_a_second_at_most() {
         "IDEMPOTENCY_TABLE" => Some("table".to_owned()),
         _ => Some("test".to_owned()).filter(|_| name.starts_with("AWS_ACCESS") || name.starts_with("AWS_SECRET")),
     };
-    let store = crate::store::from_env(lookup, &mut Vec::new()).unwrap();
+    let store = crate::store::from_env(&crate::AwsEnvironment::read(lookup), lookup, &mut Vec::new()).unwrap();
     let consumer = Consumer::builder().store(store).otherwise(handle);
     let messages: Vec<String> = (0..100).map(|n| n.to_string()).collect();
     let messages: Vec<_> = messages.iter().map(|id| (id.as_str(), "done")).collect();

@@ -19,9 +19,10 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::batch_entry::BATCH_ENTRIES_MAX;
 use super::producer::{Fitting, SqsProducer};
 use super::send_message::SendMessage;
-use super::send_message_batch::{BATCH_BYTES_MAX, ENTRIES_MAX};
+use super::send_message_batch::BATCH_BYTES_MAX;
 use crate::{Destination, Message, Producer, Receipt, SendError};
 
 /// Longest time that a message waits for others: half of the 10 ms that a call of SQS is assumed to take within a
@@ -296,12 +297,12 @@ impl<M> State<M> {
                 continue;
             }
             bytes += bytes_of(&waiting.message);
-            is_full = positions.len() == ENTRIES_MAX || (bytes > BATCH_BYTES_MAX && !positions.is_empty());
+            is_full = positions.len() == BATCH_ENTRIES_MAX || (bytes > BATCH_BYTES_MAX && !positions.is_empty());
             if is_full {
                 break;
             }
             positions.push(position);
-            is_full = positions.len() == ENTRIES_MAX;
+            is_full = positions.len() == BATCH_ENTRIES_MAX;
         }
         if positions.is_empty() || !(due || is_full) {
             return None;

@@ -4,16 +4,21 @@ use sluicegate_aws_client::AwsEnvironment;
 use sluicegate_envelope::Envelope;
 use tokio::time::Instant;
 
+use super::client::SqsClient;
 use super::limits::{self, DELAY_S_MAX, MESSAGE_BYTES_MAX};
 #[cfg(feature = "s3")]
 use super::payload_store::PayloadStore;
-use super::send_message::{SendMessage, Sqs, SystemAttributes};
+#[cfg(feature = "s3")]
+use super::pointer::MARKERS;
+#[cfg(feature = "s3")]
+use super::send_message::AttributeValue;
+use super::send_message::{SendMessage, SystemAttributes};
 use crate::{Destination, Message, Producer, Receipt, SendError};
 
 /// A producer for one queue.
 #[derive(Clone, Debug)]
 pub struct SqsProducer {
-    pub(super) client: Sqs,
+    pub(super) client: SqsClient,
     queue_url: String,
     pub(super) fifo: bool,
     #[cfg(feature = "s3")]
@@ -24,7 +29,7 @@ impl SqsProducer {
     /// Creates a producer for the queue at `queue_url`, a FIFO queue if the URL ends in `.fifo`.
     #[must_use]
     pub fn new(environment: &AwsEnvironment, queue_url: impl Into<String>) -> Self {
-        Self::with_client(Sqs::new(environment), queue_url.into())
+        Self::with_client(SqsClient::new(environment), queue_url.into())
     }
 
     /// Creates a producer for another queue of the same account that shares the connections.
@@ -44,7 +49,7 @@ impl SqsProducer {
         self
     }
 
-    fn with_client(client: Sqs, queue_url: String) -> Self {
+    fn with_client(client: SqsClient, queue_url: String) -> Self {
         let fifo = queue_url.ends_with(".fifo");
         Self {
             client,
@@ -101,8 +106,7 @@ impl SqsProducer {
             message_group_id: fitting.group.as_deref(),
             message_deduplication_id: fitting.deduplication_id.as_deref(),
             message_system_attributes: trace_header.and_then(SystemAttributes::trace),
-            #[cfg(feature = "s3")]
-            message_attributes: None,
+            message_attributes: &[],
         }
     }
 
@@ -140,8 +144,8 @@ impl SqsProducer {
         let bytes = body.len().to_string();
         let pointer = payloads.put(body, deadline).await?;
         let fitting = self.fit_body(message, pointer.body())?;
-        let marker = Some(super::send_message::Marker::new(&bytes));
-        let raw = SendMessage { message_attributes: marker, ..self.raw(&fitting, message.trace_header) };
+        let marker = [(MARKERS[0], AttributeValue::Text { data_type: "Number", string_value: &bytes })];
+        let raw = SendMessage { message_attributes: &marker, ..self.raw(&fitting, message.trace_header) };
         let broker_id = self.client.send(&raw, message.trace_header, deadline).await?;
         Ok(Receipt { id: message.envelope.id().to_owned(), broker_id })
     }

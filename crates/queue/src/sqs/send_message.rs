@@ -1,17 +1,17 @@
-//! [`Sqs`]: SendMessage as AWS JSON 1.0, without the SDK's orchestrator.
+//! [`SendMessage`]: a message as SQS stores it, and the call that sends it.
 //!
 //! The request is written into one buffer, in which the body is escaped once. The answer is read into the SDK's type,
 //! so the proof and the conclusions are those of [`store()`](super::store()).
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use aws_sdk_sqs::error::ErrorMetadata;
 use aws_sdk_sqs::operation::send_message::SendMessageOutput;
-use serde::{Deserialize, Serialize};
-use sluicegate_aws_client::{AwsEnvironment, AwsService, CallError, Progress, Service};
+use serde::{Deserialize, Serialize, Serializer};
+use sluicegate_aws_client::{CallError, Progress};
 use tokio::time::Instant;
 
+use super::client::SqsClient;
 use super::limits;
 use super::proof::{body_md5, conclude, proof};
 use crate::SendError;
@@ -19,66 +19,72 @@ use crate::SendError;
 /// Bytes of a request beside its body: an estimate for the size of the buffer.
 const FIELDS_BYTES: usize = 512;
 
-/// A client of SQS. Clones share its connections.
-#[derive(Clone, Debug)]
-pub(super) struct Sqs(pub(super) Arc<AwsService>);
-
-/// A message to send, within the limits of SQS.
-#[derive(Clone, Copy, Debug, Serialize)]
+/// A message to send. The caller keeps to the [limits](super::MESSAGE_BYTES_MAX) of SQS.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct SendMessage<'a> {
-    pub(super) queue_url: &'a str,
-    pub(super) message_body: &'a str,
+pub struct SendMessage<'a> {
+    /// The URL of the queue.
+    pub queue_url: &'a str,
+    /// The body.
+    pub message_body: &'a str,
+    /// The delay in seconds; FIFO queues accept none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) delay_seconds: Option<u16>,
+    pub delay_seconds: Option<u16>,
+    /// The message group, in the characters that SQS allows.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) message_group_id: Option<&'a str>,
+    pub message_group_id: Option<&'a str>,
+    /// The deduplication id, for FIFO queues only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) message_deduplication_id: Option<&'a str>,
+    pub message_deduplication_id: Option<&'a str>,
+    /// The trace header.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) message_system_attributes: Option<SystemAttributes<'a>>,
-    /// The marker of a pointer.
-    #[cfg(feature = "s3")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) message_attributes: Option<Marker<'a>>,
+    pub message_system_attributes: Option<SystemAttributes<'a>>,
+    /// The message attributes by name, at most [`ATTRIBUTES_MAX`](super::ATTRIBUTES_MAX).
+    #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "map")]
+    pub message_attributes: &'a [(&'a str, AttributeValue<'a>)],
 }
 
-/// The message attribute of a pointer.
-#[cfg(feature = "s3")]
+/// The value of a message attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum AttributeValue<'a> {
+    /// A string or a number.
+    #[serde(rename_all = "PascalCase")]
+    Text {
+        /// `String` or `Number`, which may have a suffix.
+        data_type: &'a str,
+        /// The text.
+        string_value: &'a str,
+    },
+    /// Bytes.
+    #[serde(rename_all = "PascalCase")]
+    Binary {
+        /// `Binary`, which may have a suffix.
+        data_type: &'a str,
+        /// The bytes in base64.
+        binary_value: &'a str,
+    },
+}
+
+/// The system attributes of a message.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Marker<'a> {
-    #[serde(rename = "ExtendedPayloadSize")]
-    bytes: Text<'a>,
-}
-
-#[cfg(feature = "s3")]
-impl<'a> Marker<'a> {
-    /// Returns the marker for a body of so many bytes.
-    pub(super) fn new(bytes: &'a str) -> Self {
-        Self { bytes: Text { data_type: "Number", string_value: bytes } }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct SystemAttributes<'a> {
+pub struct SystemAttributes<'a> {
     #[serde(rename = "AWSTraceHeader")]
-    trace_header: Text<'a>,
-}
-
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Text<'a> {
-    data_type: &'static str,
-    string_value: &'a str,
+    trace_header: AttributeValue<'a>,
 }
 
 impl<'a> SystemAttributes<'a> {
     /// Returns the attribute of an X-Ray trace header, which does not count towards the size of the message. `None` for
     /// an invalid one, which SQS would refuse: a tracing fault must not prevent the send.
-    pub(super) fn trace(header: &'a str) -> Option<Self> {
+    #[must_use]
+    pub fn trace(header: &'a str) -> Option<Self> {
         let fits = !header.is_empty() && limits::is_sendable(header);
-        fits.then_some(Self { trace_header: Text { data_type: "String", string_value: header } })
+        fits.then_some(Self { trace_header: AttributeValue::Text { data_type: "String", string_value: header } })
     }
+}
+
+fn map<S: Serializer>(attributes: &[(&str, AttributeValue<'_>)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(attributes.iter().copied())
 }
 
 #[derive(Deserialize)]
@@ -89,17 +95,13 @@ struct Answer<'a> {
     id: Option<Cow<'a, str>>,
 }
 
-impl Sqs {
-    /// Creates a client without calling SQS. See [`AwsService::new`].
-    pub(super) fn new(environment: &AwsEnvironment) -> Self {
-        Self(Arc::new(AwsService::new(environment, Service::Sqs)))
-    }
-
+impl SqsClient {
     /// Sends a message, retrying what may pass, but not past `deadline`. Returns the message id that SQS assigned.
+    /// `trace_header` is that of the call, which need not be that of the message.
     ///
     /// # Errors
     /// What the caller may conclude, considering every attempt.
-    pub(super) async fn send(
+    pub async fn send(
         &self,
         message: &SendMessage<'_>,
         trace_header: Option<&str>,

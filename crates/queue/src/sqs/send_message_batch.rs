@@ -11,15 +11,12 @@ use serde::{Deserialize, Serialize};
 use sluicegate_aws_client::Progress;
 use tokio::time::Instant;
 
+use super::batch_entry::{BATCH_ENTRIES_MAX, FailedEntry};
+use super::client::SqsClient;
 use super::limits::MESSAGE_BYTES_MAX;
 use super::proof::{body_md5, conclude, proof};
-use super::send_message::{SendMessage, Sqs, SystemAttributes, not_sent};
+use super::send_message::{SendMessage, SystemAttributes, not_sent};
 use crate::SendError;
-
-/// The most entries of a batch.
-///
-/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>
-pub(super) const ENTRIES_MAX: usize = 10;
 
 /// The largest batch: its bodies together.
 pub(super) const BATCH_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
@@ -65,8 +62,7 @@ impl<'a> Entry<'a> {
 struct Answer<'a> {
     #[serde(borrow, default)]
     successful: Option<Vec<Stored<'a>>>,
-    #[serde(borrow, default)]
-    failed: Option<Vec<Failed<'a>>>,
+    failed: Option<Vec<FailedEntry>>,
 }
 
 #[derive(Deserialize)]
@@ -80,26 +76,13 @@ struct Stored<'a> {
     message_id: Option<Cow<'a, str>>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Failed<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-    #[serde(borrow)]
-    code: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    message: Option<Cow<'a, str>>,
-    #[serde(default)]
-    sender_fault: bool,
-}
-
 /// Returns the batches of messages with these lengths, in order, within the limits of SQS.
 fn batches(lengths: &[usize]) -> Vec<Range<usize>> {
     let mut batches: Vec<Range<usize>> = Vec::new();
     let mut bytes = 0;
     for (position, length) in lengths.iter().enumerate() {
         match batches.last_mut() {
-            Some(batch) if batch.len() < ENTRIES_MAX && bytes + length <= BATCH_BYTES_MAX => {
+            Some(batch) if batch.len() < BATCH_ENTRIES_MAX && bytes + length <= BATCH_BYTES_MAX => {
                 (batch.end, bytes) = (position + 1, bytes + length);
             }
             _ => {
@@ -111,7 +94,7 @@ fn batches(lengths: &[usize]) -> Vec<Range<usize>> {
     batches
 }
 
-impl Sqs {
+impl SqsClient {
     /// Sends messages, each within the limits of SQS, in order. Returns the message id that SQS assigned to each, or
     /// what the caller may conclude.
     pub(super) async fn send_all(

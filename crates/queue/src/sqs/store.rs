@@ -1,7 +1,7 @@
 //! [`store`]: sends one raw message through the SDK and proves from the answer that SQS stored it.
 //!
-//! The consumer sends dead letters with it, and the dead-letter tool redrives. The producer, which is on the path of
-//! every request, sends past the SDK's orchestrator: `send_message`. Both need the same [proof](super::proof).
+//! The dead-letter tool redrives with it, with the credentials of a person, which the SDK finds. The functions send
+//! past the SDK's orchestrator: `send_message`. Both need the same [proof](super::proof).
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -155,7 +155,7 @@ fn consumer_of(builder: crate::ConsumerBuilder) -> Consumer {
     #[cfg(feature = "sqs")]
     let aws = |name: &str| (!name.starts_with("AWS_ENDPOINT")).then(|| "x".to_owned());
     #[cfg(feature = "sqs")]
-    let builder = builder.sdk_config(sluicegate_queue::sqs::sdk_config(aws).unwrap());
+    let builder = builder.aws_environment(crate::AwsEnvironment::read(aws).unwrap());
     builder.build().unwrap()
 }
 

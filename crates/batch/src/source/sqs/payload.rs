@@ -56,20 +56,9 @@ struct Bucket {
 }
 
 impl Payloads {
-    /// Reads `PAYLOAD_BUCKET`, and adds configuration errors to `mistakes`.
-    pub(super) fn from_env(lookup: impl Fn(&str) -> Option<String>, mistakes: &mut Vec<String>) -> Self {
-        let names = lookup(PAYLOAD_BUCKET).unwrap_or_default();
-        if names.trim().is_empty() {
-            return Self::default();
-        }
-        let environment = match AwsEnvironment::read(lookup) {
-            Ok(environment) => environment,
-            Err(error) => {
-                mistakes.push(format!("{PAYLOAD_BUCKET} is set: {error}"));
-                return Self::default();
-            }
-        };
-        Self::new(&environment, names.split_whitespace())
+    /// Reads `PAYLOAD_BUCKET`.
+    pub(super) fn from_env(environment: &AwsEnvironment, lookup: impl Fn(&str) -> Option<String>) -> Self {
+        Self::new(environment, lookup(PAYLOAD_BUCKET).unwrap_or_default().split_whitespace())
     }
 
     pub(crate) fn new(environment: &AwsEnvironment, names: impl IntoIterator<Item = impl Into<String>>) -> Self {

@@ -4,10 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::QueueAttributeName;
 use sluicegate_queue::SendError;
-use sluicegate_queue::sqs::error_text;
+use sluicegate_queue::sqs::SqsError;
 use tokio::time::Instant;
 
 /// How long a redrive policy that could not be read is not read again. A batch may have 10,000 failing messages, and
@@ -59,12 +57,13 @@ pub(super) struct RedrivePolicies {
 type Read = (Result<RedrivePolicy, RedrivePolicyError>, Instant);
 
 impl RedrivePolicies {
-    /// Returns the redrive policy of the queue with the ARN `source_arn`.
+    /// Returns the redrive policy of the queue with the ARN `source_arn`. If it is not known, `read` reads the text of
+    /// the queue with a URL.
     pub(super) async fn get(
         &self,
-        client: &Client,
         endpoint: Option<&str>,
         source_arn: &str,
+        read: impl AsyncFnOnce(&str) -> Result<Option<String>, SqsError>,
     ) -> Result<RedrivePolicy, RedrivePolicyError> {
         if let Some(known) = self.known(source_arn) {
             return known;
@@ -73,7 +72,12 @@ impl RedrivePolicies {
         if let Some(known) = self.known(source_arn) {
             return known;
         }
-        let policy = read(client, endpoint, source_arn).await;
+        let policy = async {
+            let text = read(&queue_url(endpoint, source_arn)?).await;
+            let text = text.map_err(|error| RedrivePolicyError::Unavailable(error.to_string()))?;
+            parse(&text.ok_or(RedrivePolicyError::NoDeadLetterQueue)?, endpoint)
+        };
+        let policy = policy.await;
         if let Err(error) = &policy {
             tracing::warn!(queue = source_arn, reason = %error, "no redrive policy");
         }
@@ -95,14 +99,6 @@ impl RedrivePolicies {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Read>> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-async fn read(client: &Client, endpoint: Option<&str>, source_arn: &str) -> Result<RedrivePolicy, RedrivePolicyError> {
-    let request = client.get_queue_attributes().queue_url(queue_url(endpoint, source_arn)?);
-    let answer = request.attribute_names(QueueAttributeName::RedrivePolicy).send().await;
-    let answer = answer.map_err(|error| RedrivePolicyError::Unavailable(error_text(&error)))?;
-    let policy = answer.attributes.and_then(|mut attributes| attributes.remove(&QueueAttributeName::RedrivePolicy));
-    parse(&policy.ok_or(RedrivePolicyError::NoDeadLetterQueue)?, endpoint)
 }
 
 fn parse(policy: &str, endpoint: Option<&str>) -> Result<RedrivePolicy, RedrivePolicyError> {

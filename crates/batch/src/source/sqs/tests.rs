@@ -1,5 +1,6 @@
 //! The exact response to real events, and the calls to SQS, served on a loopback socket.
 
+mod errors;
 mod fifo;
 #[cfg(feature = "s3")]
 mod payload;
@@ -54,7 +55,7 @@ async fn sqs_with(
     });
     let lookup =
         move |name: &str| Some(if name.starts_with("AWS_ENDPOINT") { endpoint.clone() } else { "x".to_owned() });
-    let builder = Consumer::builder().sdk_config(sluicegate_queue::sqs::sdk_config(lookup).unwrap());
+    let builder = Consumer::builder().aws_environment(AwsEnvironment::read(lookup).unwrap());
     let builder = builder.on("done", async |_| Outcome::Done).on("retry", async |_| Outcome::Retry);
     let builder = builder.on("after", async |_| Outcome::RetryAfter(Duration::from_millis(1_001)));
     let builder = builder.on("late", async |_| Outcome::RetryAfter(Duration::MAX));
@@ -319,7 +320,7 @@ async fn a_reject_that_is_not_provably_stored_is_returned() {
 fn queue_urls_follow_the_arn() {
     let config = |endpoint: &'static str| {
         let lookup = move |name: &str| Some(if name.starts_with("AWS_ENDPOINT") { endpoint } else { "x" }.to_owned());
-        SqsSource::new(sluicegate_queue::sqs::sdk_config(lookup).unwrap(), super::fifo::RECEIVE_COUNT_MAX_DEFAULT)
+        AwsEnvironment::read(lookup).unwrap()
     };
     for (endpoint, arn, expected) in [
         ("", "arn:aws:sqs:eu-west-1:1:q", Some("https://sqs.eu-west-1.amazonaws.com/1/q")),
@@ -330,6 +331,6 @@ fn queue_urls_follow_the_arn() {
         ("", "arn:aws:sqs:eu-west-1::q", None),
         ("", "", None),
     ] {
-        assert_eq!(config(endpoint).queue_url(arn).ok().as_deref(), expected, "{arn}");
+        assert_eq!(queue_url(config(endpoint).endpoint(Service::Sqs), arn).ok().as_deref(), expected, "{arn}");
     }
 }

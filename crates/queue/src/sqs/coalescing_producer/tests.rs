@@ -178,7 +178,7 @@ proptest! {
             call
         };
         for call in &calls {
-            prop_assert!(call.numbers.len() <= ENTRIES_MAX && call.bytes <= BATCH_BYTES_MAX);
+            prop_assert!(call.numbers.len() <= BATCH_ENTRIES_MAX && call.bytes <= BATCH_BYTES_MAX);
         }
         for (number, (caller, (sent, waited))) in callers.iter().zip(&results).enumerate() {
             let call = call_of(number);

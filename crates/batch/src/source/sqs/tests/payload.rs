@@ -1,6 +1,6 @@
 //! Messages whose payload is in S3: which failures are retried, and which are dead-lettered.
 
-use sluicegate_queue::sqs::{AwsEnvironment, OBJECT_BYTES_MAX, Pointer};
+use sluicegate_queue::sqs::{OBJECT_BYTES_MAX, Pointer};
 
 use super::*;
 
