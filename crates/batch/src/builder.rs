@@ -32,6 +32,7 @@ impl Consumer {
             mistakes: Vec::new(),
             sources: source::Settings::default(),
             store: None,
+            emitter: Emitter::from_env(environment),
             #[cfg(feature = "otlp")]
             tracer: None,
             #[cfg(feature = "tower")]
@@ -51,6 +52,7 @@ pub struct ConsumerBuilder {
     mistakes: Vec<String>,
     sources: source::Settings,
     store: Option<Arc<AnyStore>>,
+    emitter: Option<Emitter>,
     #[cfg(feature = "otlp")]
     tracer: Option<crate::Tracer>,
     #[cfg(feature = "tower")]
@@ -248,6 +250,13 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Writes metrics there, instead of to the standard output.
+    #[cfg(feature = "in-process")]
+    pub fn emitter(mut self, emitter: Emitter) -> Self {
+        self.emitter = Some(emitter);
+        self
+    }
+
     /// Points each service that is not configured at an address without a service, and keeps records in memory, for
     /// [`testing`](crate::testing).
     pub(crate) fn without_services(mut self) -> Result<Self, ConsumerBuildError> {
@@ -299,7 +308,7 @@ impl ConsumerBuilder {
             deadline_margin: self.deadline_margin,
             retries: self.retries,
             idempotency,
-            emitter: Emitter::from_env(environment),
+            emitter: self.emitter,
             sources,
             store,
             #[cfg(feature = "otlp")]
