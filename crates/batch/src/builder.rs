@@ -36,6 +36,7 @@ impl Consumer {
             store: None,
             #[cfg(any(feature = "dynamodb", feature = "sqs"))]
             aws: None,
+            emitter: Emitter::from_env(environment),
             #[cfg(feature = "otlp")]
             tracer: None,
             #[cfg(feature = "tower")]
@@ -57,6 +58,7 @@ pub struct ConsumerBuilder {
     store: Option<Arc<AnyStore>>,
     #[cfg(any(feature = "dynamodb", feature = "sqs"))]
     aws: Option<AwsEnvironment>,
+    emitter: Option<Emitter>,
     #[cfg(feature = "otlp")]
     tracer: Option<crate::Tracer>,
     #[cfg(feature = "tower")]
@@ -255,6 +257,13 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Writes metrics there, instead of to the standard output.
+    #[cfg(feature = "in-process")]
+    pub fn emitter(mut self, emitter: Emitter) -> Self {
+        self.emitter = Some(emitter);
+        self
+    }
+
     /// Points each service that is not configured at an address without a service, and keeps records in memory, for
     /// [`testing`](crate::testing).
     pub(crate) fn without_services(mut self) -> Result<Self, ConsumerBuildError> {
@@ -317,7 +326,7 @@ impl ConsumerBuilder {
             deadline_margin: self.deadline_margin,
             retries: self.retries,
             idempotency,
-            emitter: Emitter::from_env(environment),
+            emitter: self.emitter,
             sources,
             store: self.store,
             #[cfg(feature = "otlp")]

@@ -16,6 +16,7 @@ use sluicegate_queue::RoutingKey;
 use sluicegate_queue::queue_names::RetryDelays;
 use sluicegate_queue::rabbitmq::RabbitmqProducer;
 use sluicegate_queue::sqs::SqsProducer;
+use sluicegate_telemetry::Emitter;
 use tokio::time::{sleep, timeout};
 
 use crate::BoxError;
@@ -116,7 +117,12 @@ impl IngressFunction {
         let producers = [(queue.to_owned(), producer)];
         let number = self.environments.fetch_add(1, Ordering::Relaxed);
         let secrets = Secrets { world: Arc::clone(&self.world), environment: number };
-        let ingress = Ingress::new(self.contracts[version], producers.into(), secrets);
+        let (world, counted) = (Arc::clone(&self.world), Arc::clone(&request));
+        let emitter = Emitter::in_process("ingress", move |lines| {
+            let now = world.now();
+            world.ledger().request_counted(now, counted.load(Ordering::Relaxed), lines);
+        });
+        let ingress = Ingress::new(self.contracts[version], producers.into(), secrets).with_metrics(Some(emitter));
         let skew = self.world.skew("ingress-skew", number);
         Ok(Environment { ingress, version, skew, request, requests, process })
     }
@@ -140,7 +146,7 @@ impl IngressFunction {
                 requests.entry(*number).or_default().push(attempt);
             }
         }
-        environment.process.set_frozen(false);
+        environment.process.thaw().await;
         let mut context = Context::default();
         let deadline = environment.skew.now() + TIMEOUT;
         context.deadline = u64::try_from(deadline.duration_since(SystemTime::UNIX_EPOCH)?.as_millis())?;
@@ -164,7 +170,7 @@ impl IngressFunction {
         if answer.is_none() {
             environment.process.kill();
         } else {
-            environment.process.set_frozen(true);
+            environment.process.freeze();
             self.free.lock().unwrap_or_else(PoisonError::into_inner).push(environment);
         }
         Ok(answer)
@@ -208,7 +214,9 @@ impl IngressFunction {
             }
             return Ok(Some(Duration::from_secs(1)));
         };
-        let results = answer.results(left)?;
+        let (results, answers) = answer.results(left)?;
+        let answers = results.iter().take(answers).map(|Item { status, code, .. }| (*status, code.as_deref()));
+        world.ledger().request_answered(now, request, answers);
         if results.len() != left.messages.len() {
             world.ledger().answered_otherwise(now, left, &format!("{} results", results.len()));
             return Ok(None);
@@ -273,11 +281,16 @@ struct Item {
 }
 
 impl HttpAnswer {
-    /// Returns the result of each message of a request. A batch that was refused as a whole has no items.
-    fn results(&self, sending: &Sending) -> serde_json::Result<Vec<Item>> {
+    /// Returns the result of each message of a request, and how many of them are answers by themselves: one, if a batch
+    /// was refused as a whole.
+    fn results(&self, sending: &Sending) -> serde_json::Result<(Vec<Item>, usize)> {
         let Document { id, code, items } = serde_json::from_str(&self.body)?;
+        if let Some(items) = items.filter(|_| sending.is_batch) {
+            let count = items.len();
+            return Ok((items, count));
+        }
         let whole = Item { status: self.status_code, id, code };
-        Ok(items.filter(|_| sending.is_batch).unwrap_or_else(|| vec![whole; sending.messages.len()]))
+        Ok((vec![whole; sending.messages.len()], 1))
     }
 }
 

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use sluicegate_aws_client::AwsEnvironment;
 use sluicegate_batch::{AnyStore, Consumer, DynamoDbStore, IdempotencyRule};
 use sluicegate_lambda_emulator::{Invocation, Invoke};
+use sluicegate_telemetry::Emitter;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -26,6 +27,7 @@ use crate::fault::{Kind, Site};
 use crate::handlers;
 use crate::http_server;
 use crate::killable::Killable;
+use crate::ledger::Ended;
 use crate::message::number_in;
 use crate::rabbitmq::{self, Process, Rabbitmq, User};
 use crate::sqs_service::Caller;
@@ -139,6 +141,7 @@ impl Environments {
         let mut builder = Consumer::builder()
             .on("sim.*", handlers::handler(world, &invocation, handlers))
             .aws_environment(environment.clone())
+            .emitter(self.emitter(&invocation))
             .fifo_receive_count_max(scenario.fifo_receive_count_max);
         if scenario.rabbitmq {
             let user = User::Consumer(Arc::clone(&invocation));
@@ -167,17 +170,28 @@ impl Environments {
         Ok(Environment { consumer: builder.build()?, handlers, skew, invocation, process })
     }
 
+    /// Returns the emitter of an environment, whose current invocation has the number in `invocation`.
+    fn emitter(&self, invocation: &Arc<AtomicU64>) -> Emitter {
+        let (world, invocation) = (Arc::clone(&self.world), Arc::clone(invocation));
+        Emitter::in_process("consumer", move |lines| {
+            let now = world.now();
+            world.ledger().counted(now, invocation.load(Ordering::Relaxed), lines);
+        })
+    }
+
     async fn run(&self, event: Bytes) -> Result<Invocation, BoxError> {
         let world = &self.world;
         let Event { records, by_queue } = serde_json::from_slice(&event)?;
         let of_sqs = records
             .iter()
             .filter_map(|record| Some((number_in(record.body.get())?, record.message_id.clone().into_owned())));
-        let of_rabbitmq = by_queue.values().flatten().filter_map(|record| Some((record.number()?, String::new())));
+        let of_rabbitmq =
+            by_queue.values().flatten().filter_map(|record| Some((record.number()?, record.id().to_owned())));
         let batch: Vec<_> = of_sqs.chain(of_rabbitmq).collect();
         let first = batch.first().map_or(0, |(number, _)| u64::from(*number));
         let numbers: Vec<u32> = batch.iter().map(|(number, _)| *number).collect();
-        let number = world.ledger().invoked(batch);
+        let now = world.now();
+        let number = world.ledger().invoked(now, batch);
         world.record(format_args!("invoke {number} {numbers:?}"));
         let fault = world.fault(Site::Consumer, first);
         if fault.is_some() {
@@ -191,21 +205,26 @@ impl Environments {
         };
         let ended = self.invoke_environment(number, event, polls).await?;
         let shown = match &ended {
-            Invocation::Response(answer) if !is_lost => {
+            Ended::Answered(answer) if !is_lost => {
                 format!("returned {}", answer.windows(16).filter(|part| *part == b"\"itemIdentifier\"").count())
             }
-            Invocation::Response(_) => "lost".to_owned(),
-            Invocation::FunctionError { .. } => "killed".to_owned(),
-            Invocation::TimedOut => "timed out".to_owned(),
-            Invocation::Throttled => "throttled".to_owned(),
+            Ended::Answered(_) => "lost".to_owned(),
+            Ended::Failed(error) => format!("failed: {error}"),
+            Ended::TimedOut => "timed out".to_owned(),
+            Ended::Killed => "killed".to_owned(),
         };
         let now = world.now();
         world.record(format_args!("ended {number} {shown}"));
         world.ledger().ended(now, &world.scenario, number, &ended);
-        Ok(if is_lost { killed() } else { ended })
+        Ok(match ended {
+            Ended::Answered(answer) if !is_lost => Invocation::Response(answer),
+            Ended::TimedOut => Invocation::TimedOut,
+            // The mapping does not read the error.
+            Ended::Answered(_) | Ended::Failed(_) | Ended::Killed => killed(),
+        })
     }
 
-    async fn invoke_environment(&self, number: u64, event: Bytes, polls: Option<u32>) -> Result<Invocation, BoxError> {
+    async fn invoke_environment(&self, number: u64, event: Bytes, polls: Option<u32>) -> Result<Ended, BoxError> {
         let world = &self.world;
         let handlers = world.scenario.handlers(world.now());
         self.free.borrow_mut().retain(|environment| environment.handlers == handlers);
@@ -215,7 +234,7 @@ impl Environments {
             None => self.start(handlers)?,
         };
         environment.invocation.store(number, Ordering::Relaxed);
-        environment.process.set_frozen(false);
+        environment.process.thaw().await;
         let limit = world.scenario.consumer_timeout;
         let mut context = Context::default();
         context.request_id = number.to_string();
@@ -224,21 +243,18 @@ impl Environments {
         let payload = serde_json::from_slice(&event)?;
         let handling = environment.consumer.handle(LambdaEvent::new(payload, context));
         let ended = match timeout(limit, Killable::new(Skewed::new(handling, environment.skew), polls)).await {
-            Ok(Some(Ok(response))) => Invocation::Response(serde_json::to_vec(&response)?.into()),
-            Ok(Some(Err(error))) => {
-                let payload = serde_json::json!({ "errorMessage": error.to_string() }).to_string().into();
-                Invocation::FunctionError { payload }
-            }
+            Ok(Some(Ok(response))) => Ended::Answered(serde_json::to_vec(&response)?.into()),
+            Ok(Some(Err(error))) => Ended::Failed(error.to_string()),
             Ok(None) => {
                 environment.process.kill();
-                return Ok(killed());
+                return Ok(Ended::Killed);
             }
             Err(_) => {
                 environment.process.kill();
-                return Ok(Invocation::TimedOut);
+                return Ok(Ended::TimedOut);
             }
         };
-        environment.process.set_frozen(true);
+        environment.process.freeze();
         self.free.borrow_mut().push(environment);
         Ok(ended)
     }

@@ -25,6 +25,7 @@ mod killable;
 mod ledger;
 mod log;
 mod message;
+mod metrics;
 mod polled_sqs;
 mod property;
 mod rabbitmq;

@@ -21,11 +21,12 @@ pub(crate) enum Property {
     StoredEffectsHappenOnce,
     InvocationsEndInTime,
     LogsAddUp,
+    MetricsAddUp,
     EverythingDrains,
 }
 
 impl Property {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::AcceptedIsStored,
         Self::NotStoredIsTrue,
         Self::RepeatsHaveOneId,
@@ -42,6 +43,7 @@ impl Property {
         Self::StoredEffectsHappenOnce,
         Self::InvocationsEndInTime,
         Self::LogsAddUp,
+        Self::MetricsAddUp,
         Self::EverythingDrains,
     ];
 
@@ -66,21 +68,25 @@ impl Property {
             Self::NothingIsInvented => "Only messages that were sent and not refused are on the queue.",
             Self::PayloadsAreIntact => "A handler receives the payload byte for byte.",
             Self::DeadLettersHaveTheirReason => {
-                "A dead letter was rejected by its handler, failed the last of its receives, has no handler or is not \
-                 an event, and its reason says which. While the idempotency store is away, a receive fails. The queue \
-                 itself dead-letters only what lost a receive to a fault."
+                "A dead letter was rejected by its handler, failed the last of its receives, has no handler, no retry \
+                 queue of RabbitMQ or is not an event, and its reason says which. On SQS, a receive also fails while \
+                 the idempotency store is away. On RabbitMQ the last receive is later only by those without a failure \
+                 of the handler, as of a batch that came back as a whole; on an ordered queue it is never later. The \
+                 queue itself dead-letters only what lost a receive to a fault."
             }
             Self::HealthyMessagesAreHandled => {
                 "A message whose handler succeeds is handled within a bound of receives that were not lost to a fault: \
-                 3 on a standard queue, the batch size times the receives of a failing message plus 10 on a FIFO queue."
+                 3 on a standard queue, the batch size times the receives of a failing message plus 10 on a FIFO or \
+                 ordered queue."
             }
             Self::GroupsAreInOrder => {
                 "On a FIFO or ordered queue, no message is handled before each earlier one of its group was handled \
                  or is in the dead-letter queue."
             }
             Self::EachDeliveryIsSettledOnce => {
-                "The answer of an invocation returns each message that was not handled or dead-lettered, and no other, \
-                 once."
+                "An invocation returns each message that was not handled or dead-lettered, and no other, once: in its \
+                 answer on SQS, as a copy on RabbitMQ, unless a fault stored a second one. It fails as a whole only on \
+                 RabbitMQ, with a message that it could not settle: on an ordered queue, and on others after a fault."
             }
             Self::RetriesWait => {
                 "After a retry with a delay, the message is not received before, unless a fault hit it."
@@ -92,9 +98,14 @@ impl Property {
             }
             Self::InvocationsEndInTime => "An invocation of the consumer ends before the timeout of the function.",
             Self::LogsAddUp => {
-                "An invocation that ends well logs one outcome for each message, and those that the answer returns are \
-                 those with the outcomes retry, returned and reject_failed. As many are logged as done as handlers \
-                 were done, and no more as dead letters than were stored."
+                "An invocation that is not killed logs one outcome for each message, beside those of retries within \
+                 it, and those that it returns are those with the outcomes retry, returned and reject_failed. As many \
+                 are logged as done as handlers were done, and no more as dead letters than were stored."
+            }
+            Self::MetricsAddUp => {
+                "The metrics of an invocation count each outcome that it logs. They time each call of a handler, of \
+                 the tries within an invocation the last, and may time a message without a handler. The metrics of a \
+                 request count its answer, or that of each item, with its code."
             }
             Self::EverythingDrains => "Four hours after the last fault and the last request, the queue is empty.",
         }

@@ -19,6 +19,10 @@ use crate::fault::{Kind, Site};
 use crate::message::{number_in, numbers_in};
 use crate::world::{Injected, World};
 
+/// How long a fault that hits the reading of the redrive policy has an effect: the call with its attempts, and the 10 s
+/// after which `RedrivePolicies` of the consumer reads it again.
+const POLICY_UNKNOWN_MAX: Duration = Duration::from_secs(30);
+
 /// Who calls, and for what: the number of the request or of the invocation.
 #[derive(Clone)]
 pub(crate) enum Caller {
@@ -68,7 +72,7 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
     let fault = world.fault(site, subject);
     if fault.is_some() {
         if site == Site::Attributes {
-            world.ledger().policy_unread(world.now());
+            world.ledger().disturbed(world.now() + POLICY_UNKNOWN_MAX);
         }
         match caller {
             // There may be copies of the messages.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::dice::Dice;
-use crate::message::Behaviour;
+use crate::message::{Behaviour, Sender};
 
 const NOW: Duration = Duration::from_secs(1);
 
@@ -37,7 +37,7 @@ fn accepted(id: &str) -> Conclusion {
 
 fn answer(returned: &[&str]) -> Ended {
     let failures: Vec<_> = returned.iter().map(|id| serde_json::json!({ "itemIdentifier": id })).collect();
-    Ended::Response(serde_json::json!({ "batchItemFailures": failures }).to_string().into())
+    Ended::Answered(serde_json::json!({ "batchItemFailures": failures }).to_string().into())
 }
 
 /// Puts messages on the queue, each once.
@@ -58,11 +58,23 @@ fn invoke(
     outcome: &str,
 ) {
     ledger.received(NOW, message);
-    let number = ledger.invoked(vec![(message, "a".to_owned())]);
+    let number = ledger.invoked(NOW, vec![(message, "a".to_owned())]);
     ledger.called(NOW, scenario.has_store, true, message);
     ledger.decided(NOW, number, message, Some(0), decision);
-    ledger.logged(number, "a", outcome);
+    report(ledger, number, outcome, 1);
     ledger.ended(NOW, scenario, number, &answer(returned));
+}
+
+/// Logs and counts the outcome of the message with the id `a`, whose handler was called so often.
+fn report(ledger: &mut Ledger, invocation: u64, outcome: &str, calls: usize) {
+    ledger.logged(invocation, "a", outcome);
+    let metric = match outcome {
+        "retry" | "reject_failed" => "retried",
+        "" => "done",
+        outcome => outcome,
+    };
+    let line = serde_json::json!({ "received": 1, metric: 1, "handler_ms": vec![1.5; calls], "oldest_ms": 2.5 });
+    ledger.counted(NOW, invocation, line.to_string().as_bytes());
 }
 
 #[test]
@@ -282,30 +294,30 @@ fn settlements_are_checked() {
     check(&[EachDeliveryIsSettledOnce, LogsAddUp], |ledger, scenario| {
         invoke(ledger, scenario, 1, Decision::Failed, &["a", "a"], "retry");
     });
-    check(&[EachDeliveryIsSettledOnce, LogsAddUp], |ledger, scenario| {
+    check(&[EachDeliveryIsSettledOnce], |ledger, scenario| {
         invoke(ledger, scenario, 1, Decision::Failed, &["a", "b"], "retry");
     });
     // A return that is not logged, and a handled message that was not.
-    check(&[LogsAddUp, LogsAddUp], |ledger, scenario| invoke(ledger, scenario, 1, Decision::Failed, &["a"], "done"));
+    check(&[LogsAddUp], |ledger, scenario| invoke(ledger, scenario, 1, Decision::Failed, &["a"], "done"));
     check(&[LogsAddUp], |ledger, scenario| invoke(ledger, scenario, 0, Decision::Done, &[], "duplicate"));
     check(&[LogsAddUp], |ledger, scenario| {
-        let number = ledger.invoked(vec![(1, "a".to_owned())]);
+        let number = ledger.invoked(NOW, vec![(1, "a".to_owned())]);
         ledger.called(NOW, false, true, 1);
         ledger.decided(NOW, number, 1, None, Decision::Done);
-        ledger.logged(number, "a", "done");
+        report(ledger, number, "done", 1);
         ledger.ended(NOW, scenario, number, &answer(&[]));
         ledger.dead_letters = (1, 2);
         ledger.finished(NOW, scenario, 0);
     });
     check(&[HealthyMessagesAreHandled], |ledger, scenario| {
         for _ in 0..4 {
-            let number = ledger.invoked(vec![(0, "a".to_owned())]);
-            ledger.logged(number, "a", "returned");
+            let number = ledger.invoked(NOW, vec![(0, "a".to_owned())]);
+            report(ledger, number, "returned", 0);
             ledger.ended(NOW, scenario, number, &answer(&["a"]));
         }
     });
     check(&[InvocationsEndInTime], |ledger, scenario| {
-        let number = ledger.invoked(Vec::new());
+        let number = ledger.invoked(NOW, Vec::new());
         ledger.ended(NOW, scenario, number, &Ended::TimedOut);
     });
 }
@@ -370,4 +382,84 @@ fn a_stored_message_is_that_of_the_first_request_that_may_have_sent_it() {
         ledger.answered(NOW, attempt, &Conclusion::NotStored);
         ledger.one_request_stored(NOW, &[attempt]);
     });
+}
+
+#[test]
+fn metrics_are_checked() {
+    for (line, expected) in [("", &[][..]), (r#"{"done":1}"#, &[Property::MetricsAddUp][..])] {
+        check(expected, |ledger, scenario| {
+            let number = ledger.invoked(NOW, vec![(0, "a".to_owned())]);
+            ledger.called(NOW, false, true, 0);
+            ledger.decided(NOW, number, 0, None, Decision::Done);
+            report(ledger, number, "done", 1);
+            ledger.counted(NOW, number, line.as_bytes());
+            ledger.ended(NOW, scenario, number, &answer(&[]));
+        });
+    }
+    for (status, code, expected) in [
+        (503, Some("x"), &[][..]),
+        (503, Some("y"), &[Property::MetricsAddUp][..]),
+        (202, None, &[Property::MetricsAddUp][..]),
+    ] {
+        check(expected, |ledger, _| {
+            let request = ledger.requested(&[0]);
+            ledger.request_counted(NOW, request, br#"{"refused":1,"code":"x","enqueue_ms":1.5}"#);
+            ledger.request_answered(NOW, request, [(status, code)].into_iter());
+        });
+    }
+}
+
+#[test]
+fn an_invocation_fails_only_on_rabbitmq_with_a_message_that_it_could_not_settle() {
+    let wrong = &[Property::EachDeliveryIsSettledOnce][..];
+    for (is_rabbitmq, is_ordered, is_touched, outcome, expected) in [
+        (true, false, true, "retry", &[][..]),
+        (true, true, false, "retry", &[][..]),
+        (true, false, false, "retry", wrong),
+        (true, true, true, "done", wrong),
+        (false, false, true, "retry", wrong),
+    ] {
+        check(expected, |ledger, scenario| {
+            (scenario.rabbitmq, scenario.fifo) = (is_rabbitmq, is_ordered);
+            let number = ledger.invoked(NOW, vec![(0, "a".to_owned())]);
+            let decision = if outcome == "done" { Decision::Done } else { Decision::Failed };
+            ledger.called(NOW, false, true, 0);
+            ledger.decided(NOW, number, 0, None, decision);
+            report(ledger, number, outcome, 1);
+            if is_touched {
+                ledger.touch_invocation(number);
+            }
+            ledger.ended(NOW, scenario, number, &Ended::Failed("simulated".to_owned()));
+        });
+    }
+}
+
+#[test]
+fn the_last_receive_on_rabbitmq_is_later_only_by_those_without_a_failure() {
+    let wrong = &[Property::DeadLettersHaveTheirReason][..];
+    for (receives, came_back, is_ordered, expected) in [
+        (3, 0, false, &[][..]),
+        (2, 0, false, wrong),
+        (4, 0, false, wrong),
+        (4, 1, false, &[][..]),
+        (4, 1, true, wrong),
+    ] {
+        check(expected, |ledger, scenario| {
+            (scenario.rabbitmq, scenario.fifo) = (true, is_ordered);
+            ledger.received(NOW, 1);
+            ledger.decided(NOW, 9, 1, None, Decision::Failed);
+            (0..came_back).for_each(|_| ledger.came_back(1));
+            let reason = format!("receives exhausted after {receives}: simulated failure");
+            ledger.dead_lettered(NOW, scenario, 1, EXHAUSTED, &reason);
+        });
+    }
+    for (is_unroutable, expected) in [(true, &[][..]), (false, wrong)] {
+        check(expected, |ledger, scenario| {
+            scenario.rabbitmq = true;
+            if is_unroutable {
+                ledger.unroutable(0);
+            }
+            ledger.dead_lettered(NOW, scenario, 0, "retry_queue_missing", "");
+        });
+    }
 }

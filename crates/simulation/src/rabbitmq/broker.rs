@@ -40,6 +40,11 @@ pub(super) enum Step {
         queue: String,
         message: Message,
     },
+    /// It is on its queue again, or has exceeded the delivery limit.
+    Returned {
+        queue: String,
+        message: Message,
+    },
     DeadLettered {
         queue: String,
         to: String,
@@ -216,6 +221,7 @@ impl Broker {
     fn take_back(&mut self, now: Duration, returned: Vec<(String, Message)>, how: Return) {
         for (name, message) in returned {
             let Some(queue) = self.queues.get_mut(&name) else { continue };
+            self.steps.push(Step::Returned { queue: name.clone(), message: message.clone() });
             if let Some(message) = queue.take_back(message, how) {
                 self.dead_letter(now, &name, message, Death::DeliveryLimit);
             }

@@ -31,6 +31,9 @@ const STEP_MAX_MS: u64 = 3;
 const ACCEPT_MIN: Duration = Duration::from_millis(2);
 const ACCEPT_MAX: Duration = Duration::from_secs(4);
 
+/// After this time to accept a connection, what waits for it may have no time left.
+const ACCEPT_SLOW: Duration = Duration::from_millis(250);
+
 /// AMQP reply codes: AMQP 0-9-1, section 1.2.
 const NO_ROUTE: u16 = 312;
 const CONNECTION_FORCED: u16 = 320;
@@ -110,7 +113,11 @@ pub(super) async fn serve(world: Arc<World>, open: Arc<Open>) {
         is_over: false,
     };
     let slow = if connection.world.scenario.is_calm() { Duration::ZERO } else { ACCEPT_MAX };
-    sleep(ACCEPT_MIN + slow.mul_f64(connection.rng.f64().powi(3))).await;
+    let accepts_after = ACCEPT_MIN + slow.mul_f64(connection.rng.f64().powi(3));
+    if accepts_after > ACCEPT_SLOW {
+        connection.open.user.touch(&connection.world, None);
+    }
+    sleep(accepts_after).await;
     connection.run().await;
 }
 
@@ -399,6 +406,7 @@ impl Connection {
         }
         let returned = match published {
             Published::Unroutable => {
+                self.world.rabbitmq.unroutable(&self.world, &self.open.user, &message);
                 let returned = basic::Return {
                     reply_code: NO_ROUTE,
                     reply_text: "NO_ROUTE".into(),

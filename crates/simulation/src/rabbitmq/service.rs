@@ -49,6 +49,9 @@ const AWAY_MAX: Duration = Duration::from_secs(30);
 /// How long after a delivery its connection is cut, at most.
 const CUT_AFTER_MAX: Duration = Duration::from_secs(4);
 
+/// How long a thawed process reads from its connections before its function is called.
+const THAWS_AFTER: Duration = Duration::from_millis(1);
+
 /// The longest time between looks at expired messages without a reason.
 const EXPIRY_LOOK_MAX: Duration = Duration::from_secs(3_600);
 
@@ -83,9 +86,22 @@ impl User {
 pub(crate) struct Process(Arc<Mutex<Vec<Weak<Link>>>>);
 
 impl Process {
-    /// Freezes the process, or thaws it.
-    pub(crate) fn set_frozen(&self, is_frozen: bool) {
-        self.each(|link| link.set_frozen(is_frozen));
+    /// Freezes the process.
+    pub(crate) fn freeze(&self) {
+        self.each(|link| link.set_frozen(true));
+    }
+
+    /// Thaws the process, and lets its connections read what has arrived meanwhile, as their threads do while Lambda
+    /// starts an invocation. A process without connections does not wait.
+    pub(crate) async fn thaw(&self) {
+        let mut has_connections = false;
+        self.each(|link| {
+            link.set_frozen(false);
+            has_connections = true;
+        });
+        if has_connections {
+            sleep(THAWS_AFTER).await;
+        }
     }
 
     /// Ends the process.
@@ -96,10 +112,10 @@ impl Process {
         });
     }
 
-    fn each(&self, what: impl Fn(&Link)) {
+    fn each(&self, mut what: impl FnMut(&Link)) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|link| {
             let link = link.upgrade();
-            link.as_deref().map(&what);
+            link.as_deref().map(&mut what);
             link.is_some()
         });
     }
@@ -272,6 +288,15 @@ impl Rabbitmq {
         }
     }
 
+    /// A message that a user publishes has no queue.
+    pub(super) fn unroutable(&self, world: &World, user: &User, message: &Message) {
+        if let (User::Consumer(_), Some(number)) = (user, number_of(message))
+            && message.routing_key != DEAD_LETTERS
+        {
+            world.ledger().unroutable(number);
+        }
+    }
+
     /// Sends a message as another program does.
     pub(crate) fn send_by_another(&self, world: &World, id: &str, content_type: &str, body: String) {
         let properties = BasicProperties::default()
@@ -329,7 +354,9 @@ impl Rabbitmq {
                     open.link.cut()
                 }
             });
-            sleep(AWAY_MAX.mul_f64(rng.f64().powi(2))).await;
+            let lasts = AWAY_MAX.mul_f64(rng.f64().powi(2));
+            world.ledger().disturbed(world.now() + lasts);
+            sleep(lasts).await;
             {
                 let mut state = rabbitmq.state();
                 (state.is_away, state.is_blocked) = (false, false);
@@ -414,6 +441,11 @@ fn tell(world: &World, step: &Step) {
             world.record(format_args!("acknowledged {number}"));
             world.ledger().acknowledged(now, number);
         }
+        Step::Returned { queue, message } if queue == QUEUE => {
+            let Some(number) = number_of(message) else { return };
+            world.record(format_args!("came back {number}"));
+            world.ledger().came_back(number);
+        }
         Step::DeadLettered { queue, to, death, message } => {
             let Some(number) = number_of(message) else { return };
             world.record(format_args!("moved {number} from {queue} to {to}: {}", death.reason()));
@@ -431,6 +463,6 @@ fn tell(world: &World, step: &Step) {
             world.record(format_args!("redriven {number}"));
             world.ledger().moved(now, number);
         }
-        Step::Delivered { .. } | Step::Acknowledged { .. } => {}
+        Step::Delivered { .. } | Step::Acknowledged { .. } | Step::Returned { .. } => {}
     }
 }
