@@ -6,8 +6,8 @@
 
 use std::future::Future;
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{io, mem};
 
@@ -15,7 +15,6 @@ use futures_util::StreamExt;
 use lapin::tcp::{AsyncTcpStream, RustlsConnector, RustlsConnectorConfig};
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{Channel, ConnectionProperties, Event};
-use tokio::io::Interest;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::dispatcher::{self, Dispatch};
@@ -84,7 +83,9 @@ impl Connection {
                     let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
                     let stream = AsyncTcpStream::connect(&reactor, addresses).await?;
                     if let AsyncTcpStream::Plain(plain) = &stream {
-                        held.hold_socket(plain.get_ref().as_fd())?;
+                        let socket = TcpStream::from(plain.get_ref().as_fd().try_clone_to_owned()?);
+                        // Fails only if the connection has ended already.
+                        held.hold(move || drop(socket.shutdown(Shutdown::Both)));
                     }
                     match &tls {
                         Some(tls) => stream.into_rustls(tls, host).await,
@@ -154,21 +155,11 @@ impl Connection {
 
     /// Records that the broker answered.
     pub(crate) fn mark_alive(&self) {
-        *lock(&self.heard) = Moment::now();
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Moment::now();
     }
 
     fn heard(&self) -> Moment {
-        *lock(&self.heard)
-    }
-
-    /// Waits until bytes arrive from the broker. Does not wait if some arrived since the last call, or without a socket.
-    pub(crate) async fn arrival(&self) {
-        let Some(socket) = lock(&self.socket.arrivals).clone() else { return };
-        // An error is of a socket that was closed, from which nothing else arrives.
-        if socket.readable().await.is_ok() {
-            // lapin reads the bytes. This forgets that they are there.
-            let _ = socket.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
-        }
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes the connection at the socket: nothing more is sent, and pending publishes are reported as lost.
@@ -199,40 +190,20 @@ impl Connection {
     }
 }
 
-/// A second handle on the connection's socket.
+/// A second handle on the connection's socket: what shuts it down in both directions.
 #[derive(Default)]
-pub(super) struct SocketHandle {
-    /// Shuts the socket down in both directions.
-    shut_down: Mutex<Option<Box<dyn FnOnce() + Send>>>,
-    /// The socket, to wait for bytes; `None` for a connection in the same process.
-    arrivals: Mutex<Option<Arc<tokio::net::TcpStream>>>,
-}
+pub(super) struct SocketHandle(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
 impl SocketHandle {
     pub(super) fn hold(&self, shut_down: impl FnOnce() + Send + 'static) {
-        *lock(&self.shut_down) = Some(Box::new(shut_down));
-    }
-
-    fn hold_socket(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        let another = || socket.try_clone_to_owned().map(TcpStream::from);
-        let arrivals = tokio::net::TcpStream::from_std(another()?)?;
-        *lock(&self.arrivals) = Some(Arc::new(arrivals));
-        let socket = another()?;
-        // Fails only if the connection has ended already.
-        self.hold(move || drop(socket.shutdown(Shutdown::Both)));
-        Ok(())
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(shut_down));
     }
 
     fn shut_down(&self) {
-        if let Some(shut_down) = lock(&self.shut_down).take() {
+        if let Some(shut_down) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
             shut_down();
         }
     }
-}
-
-/// Locks a mutex, even if it is poisoned.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Shuts the socket down when dropped, unless emptied.

@@ -11,14 +11,8 @@
 //! routing key and message id. When a confirm carries the return of another message, its own return may be attached to
 //! a confirm that is not complete yet. Such a confirm is held until the broker has answered a later request: the broker
 //! answers in order, so the missing return has arrived by then.
-//!
-//! A publish ends in two steps: lapin's thread has written the message, then the broker has confirmed it. Being woken by
-//! that thread costs two system calls and a switch between threads, and the first step leaves nothing to do but to await
-//! the second. Therefore it wakes nothing: [`PendingConfirms::look_again`] finds that it is over.
 
 use std::collections::{HashMap, HashSet};
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -31,7 +25,7 @@ use lapin::message::BasicReturnMessage;
 use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 /// The result of one published message.
 #[derive(Debug)]
@@ -68,9 +62,6 @@ pub(crate) struct PendingConfirms {
     held: Vec<(u64, End)>,
     published: u64,
     wake_flag: Arc<WakeFlag>,
-    /// Whether a message was published since [`Self::look_again`], so that it may not have been written.
-    is_unwritten: bool,
-    look_again: Arc<Notify>,
 }
 
 struct Pending {
@@ -134,13 +125,11 @@ impl PendingConfirms {
         let body_bytes = request.body.len();
         let PublishRequest { exchange, routing_key, properties, body, result } = request;
         self.open.insert(id, Pending { key, body_bytes, returned: None, result: Some(result) });
-        let (channel, again) = (channel.clone(), Arc::clone(&self.look_again).notified_owned());
-        self.is_unwritten = true;
+        let channel = channel.clone();
         self.confirms.push(Box::pin(async move {
             let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
             let was_open = channel.status().connected();
-            let written = channel.basic_publish(exchange, routing_key, mandatory, &body, properties);
-            let confirm = match looked_at(written, again).await {
+            let confirm = match channel.basic_publish(exchange, routing_key, mandatory, &body, properties).await {
                 Ok(confirm) => confirm,
                 Err(error) if was_open => return (id, End::Unconfirmed(error)),
                 Err(error) => return (id, End::Unsent(error)),
@@ -151,17 +140,6 @@ impl PendingConfirms {
                 Err(error) => (id, End::Unconfirmed(error)),
             }
         }));
-    }
-
-    /// Returns whether a message may not have been written, whose writing wakes nothing.
-    pub(crate) fn is_unwritten(&self) -> bool {
-        self.is_unwritten
-    }
-
-    /// Awaits the confirms of all written messages, and the writing of the others, which wakes the task from now on.
-    pub(crate) fn look_again(&mut self) {
-        self.is_unwritten = false;
-        self.look_again.notify_waiters();
     }
 
     /// Waits until at least one publish has ended and reports each result. Never returns while no message is pending.
@@ -262,16 +240,6 @@ impl Pending {
             let _ = sender.send(result);
         }
     }
-}
-
-/// Starts `work` and waits for it, but is not woken by it before `again`.
-async fn looked_at<T>(work: impl Future<Output = T>, again: impl Future<Output = ()>) -> T {
-    let mut work = pin!(work);
-    if let Poll::Ready(result) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        return result;
-    }
-    again.await;
-    work.await
 }
 
 /// Records that a confirm woke the task, and wakes it.

@@ -1,6 +1,5 @@
 //! [`Publisher`]: a channel in confirm mode that many callers publish on concurrently, driven by one task.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,8 +91,6 @@ async fn probe(channel: &Channel, within: Duration) -> bool {
 async fn drive(connection: Arc<Connection>, channel: Channel, mut requests: mpsc::UnboundedReceiver<PublishRequest>) {
     let (mut pending, mut state, mut closed) = (PendingConfirms::default(), connection.state(), false);
     let mut last_probe = Instant::now();
-    // Fires at the time of a probe or earlier, because it does not follow each message: to set it costs a system call.
-    let mut timer = pin!(sleep_until(last_probe + IDLE_MAX));
     // A request whose answer releases the held results, and the number of results it releases.
     let (mut barrier, mut awaited) = (OptionFuture::default(), 0);
     while !(closed && pending.is_empty()) {
@@ -104,6 +101,8 @@ async fn drive(connection: Arc<Connection>, channel: Channel, mut requests: mpsc
                 Some(Box::pin(async move { channel.confirm_select(ConfirmSelectOptions::default()).await })).into();
         }
         let waiting = !pending.is_empty() && *state.borrow() == ConnectionState::Open;
+        let idle_since = (Instant::now() + IDLE_MAX).checked_sub(connection.idle_for());
+        let probe_at = idle_since.unwrap_or(last_probe).max(last_probe + IDLE_MAX);
         // Biased, so that a simulation repeats. No branch starves: each of the others waits for an answer or for new
         // requests.
         tokio::select! {
@@ -119,8 +118,6 @@ async fn drive(connection: Arc<Connection>, channel: Channel, mut requests: mpsc
                 None => closed = true,
             },
             () = pending.concluded() => connection.mark_alive(),
-            // The confirm is among the bytes, or comes later.
-            () = connection.arrival(), if pending.is_unwritten() => pending.look_again(),
             // An error releases them too: nothing more arrives on the channel.
             Some(_) = &mut barrier, if awaited > 0 => {
                 pending.release(awaited);
@@ -135,18 +132,8 @@ async fn drive(connection: Arc<Connection>, channel: Channel, mut requests: mpsc
                     ConnectionState::Open => {}
                 }
             }
-            () = &mut timer, if waiting => {
-                let now = Instant::now();
-                let idle_since = (now + IDLE_MAX).checked_sub(connection.idle_for());
-                let probe_at = idle_since.unwrap_or(last_probe).max(last_probe + IDLE_MAX);
-                if probe_at > now {
-                    timer.as_mut().reset(probe_at);
-                    continue;
-                }
-                last_probe = now;
-                timer.as_mut().reset(now + IDLE_MAX);
-                // Finds an error of lapin, which no bytes report.
-                pending.look_again();
+            () = sleep_until(probe_at), if waiting => {
+                last_probe = Instant::now();
                 let slow_s = pending.body_bytes() / SLOW_BYTES_PER_S;
                 let within = PROBE_TIMEOUT + Duration::from_secs(u64::try_from(slow_s).unwrap_or_default());
                 let answer = probe(&channel, within);
