@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::Emitter;
 
+type Take = dyn Fn(&[u8]) + Send + Sync;
+
 /// Takes lines. Clones share it.
 #[derive(Clone)]
-pub(super) struct Taker(Arc<dyn Fn(&[u8]) + Send + Sync>);
+pub(super) struct Taker(Arc<Take>);
 
 impl Taker {
     pub(super) fn take(&self, lines: &[u8]) {
