@@ -285,7 +285,7 @@ impl Ledger {
         }
         let is_first = decision == Decision::Done && entry.done == 1 && !entry.is_redriven;
         if let Some(invocation) = self.invocations.get_mut(index(invocation)) {
-            invocation.decided(message, decision);
+            invocation.decided(now, message, decision);
         }
         let Some(order) = group.filter(|_| is_first).and_then(|group| self.groups.get(&group)) else { return };
         let earlier = order.iter().take_while(|other| **other != message);

@@ -34,6 +34,8 @@ pub(super) struct Invocation {
     /// How often each message was copied, and was in the dead-letter queue, before.
     before: BTreeMap<u32, (u32, u32)>,
     decisions: Vec<(u32, Decision)>,
+    /// Until when messages are to wait.
+    wait_until: BTreeMap<u32, Duration>,
     /// The outcomes in the log, by id.
     logged: Vec<(String, String)>,
     metrics: Metrics,
@@ -83,8 +85,7 @@ struct Share<'i> {
     returned: usize,
     done: usize,
     dead_lettered: usize,
-    /// How long a handler wants to wait.
-    waits: Option<Duration>,
+    wait_until: Option<Duration>,
     /// The outcomes in the log; of those that an earlier delivery had, an empty one.
     logged: Vec<&'i str>,
 }
@@ -96,8 +97,11 @@ impl Share<'_> {
 }
 
 impl Invocation {
-    pub(super) fn decided(&mut self, message: u32, decision: Decision) {
+    pub(super) fn decided(&mut self, now: Duration, message: u32, decision: Decision) {
         self.decisions.push((message, decision));
+        if let Decision::Waits(delay) = decision {
+            self.wait_until.insert(message, now + delay);
+        }
     }
 }
 
@@ -182,19 +186,15 @@ impl Ledger {
         let share = |(message, (copied, dead_lettered)): (&u32, &(u32, u32))| {
             let entry = self.entry(*message);
             let is_id = |id: &str| invocation.batch.iter().any(|(other, own)| other == message && own == id);
-            let decisions = || invocation.decisions.iter().filter(|(other, _)| other == message);
             let in_answer = returned.iter().filter(|id| is_id(id)).count();
             let copies = (entry.copied - copied) as usize;
             Share {
                 message: *message,
                 deliveries: invocation.batch.iter().filter(|(other, _)| other == message).count(),
                 returned: if scenario.rabbitmq { copies } else { in_answer },
-                done: decisions().filter(|(_, decision)| *decision == Decision::Done).count(),
+                done: invocation.decisions.iter().filter(|decided| **decided == (*message, Decision::Done)).count(),
                 dead_lettered: (entry.dead_lettered - dead_lettered) as usize,
-                waits: decisions().find_map(|(_, decision)| match decision {
-                    Decision::Waits(delay) => Some(*delay),
-                    _ => None,
-                }),
+                wait_until: invocation.wait_until.get(message).copied(),
                 logged: invocation
                     .logged
                     .iter()
@@ -329,12 +329,12 @@ impl Ledger {
             (true, true) => scenario.receive_count_max * count_of(scenario.batch_size) + ORDERED_RESERVE,
         };
         for share in shares {
-            let &Share { message, deliveries, returned, done, waits, .. } = share;
+            let &Share { message, deliveries, returned, done, wait_until, .. } = share;
             let is_healthy =
                 scenario.messages.get(message as usize).is_some_and(|m| m.is_healthy(scenario.accepts_raw().1));
             let entry = self.entry(message);
             entry.is_recorded |= done > 0 && returned == 0 && is_certain;
-            entry.not_before = waits.filter(|_| is_whole && returned > 0).map(|delay| now + delay);
+            entry.not_before = wait_until.filter(|_| is_whole && returned > 0);
             if !entry.is_touched {
                 entry.returned += count_of(if is_whole { returned } else { deliveries });
             }
