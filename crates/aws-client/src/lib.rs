@@ -21,8 +21,7 @@
 //! # }
 //! ```
 //!
-//! It is for functions, where the SDK's orchestrator is most of the cost of a call. Operations that are not on the path
-//! of a request use the SDK.
+//! It is for functions, where the SDK's orchestrator is most of the cost of a call. The command uses the SDK.
 
 mod clock;
 mod endpoint;
