@@ -274,6 +274,7 @@ impl ConsumerBuilder {
             let environment = source::without_aws().map_err(|error| mistakes.push(error.to_string()));
             self.aws = environment.ok();
         }
+        #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
         self.sources.without_services(&mut mistakes);
         if mistakes.is_empty() { Ok(self) } else { Err(ConsumerBuildError(mistakes)) }
     }

@@ -44,7 +44,7 @@ pub(crate) fn without_aws() -> Result<AwsEnvironment, AwsConfigError> {
 
 impl Settings {
     /// Points each broker that is not configured at [`NO_SERVICE`].
-    #[cfg_attr(not(any(feature = "kafka", feature = "rabbitmq")), expect(unused_variables))]
+    #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
     pub(crate) fn without_services(&mut self, mistakes: &mut Vec<String>) {
         #[cfg(feature = "rabbitmq")]
         self.rabbitmq.without_service(&format!("amqp://none:none@{NO_SERVICE}"), mistakes);

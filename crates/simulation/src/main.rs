@@ -12,8 +12,8 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 use sluicegate_simulation::{BoxError, Run, Settings, run, shrink};
 
-/// The most memory of the process, in MiB. It had 38 in 19 simulations of SQS, and 818 in one of RabbitMQ; each processor
-/// has one. A leak of the product adds up over the seeds.
+/// The most memory of the process, in MiB. It had 38 in 19 simulations of SQS, and 818 in one of RabbitMQ, of which
+/// each processor has one. A leak of the product adds up over the seeds.
 const MEMORY_MIB_MAX: u64 = 2_048;
 
 /// Simulates the whole path under faults, and shrinks what it finds.

@@ -82,8 +82,8 @@ impl Ledger {
 fn is_last(scenario: &Scenario, entry: &Entry, receives: u32) -> bool {
     let max = scenario.receive_count_max;
     match (scenario.rabbitmq, scenario.fifo) {
-        // A try within an invocation is a receive, and nothing else is.
-        (true, true) => receives == max,
+        // A try within an invocation is a receive, also one while the store is away. Nothing else is.
+        (true, true) => receives == max || receives > max && scenario.has_table && entry.is_touched,
         (true, false) => {
             let others = entry.receives.saturating_sub(entry.failures) + entry.came_back;
             receives >= max && (receives - max <= others || entry.is_touched)

@@ -81,13 +81,15 @@ impl Ledger {
     }
 
     /// The message of one of these requests was stored: of the first one whose client knows nothing yet, or else of the
-    /// last.
+    /// last one that was not refused, or else of the last.
     pub(crate) fn one_request_stored(&mut self, now: Duration, attempts: &[u64]) {
         let is_open = |attempt: &&u64| {
             self.attempts.get(index(**attempt)).is_some_and(|attempt| attempt.is_unknown && !attempt.is_stored)
         };
+        // One attempt may store a message twice.
+        let may_be = |attempt: &&u64| self.attempts.get(index(**attempt)).is_some_and(|attempt| !attempt.is_refused);
         let Some(last) = attempts.last() else { return };
-        let stored = *attempts.iter().find(is_open).unwrap_or(last);
+        let stored = *attempts.iter().find(is_open).or_else(|| attempts.iter().rfind(may_be)).unwrap_or(last);
         if let Some(message) = self.attempts.get(index(stored)).map(|attempt| attempt.message) {
             self.request_stored(now, stored, message);
         }
