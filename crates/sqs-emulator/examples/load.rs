@@ -6,8 +6,8 @@
 //! cycle is a send, a receive and a delete.
 //!
 //! The load is one thread. It reads the answer of one connection and writes its next request while the server has those
-//! of the others, so neither waits for the other, and the server finds several requests when it wakes. The server in the
-//! same process is one thread too, as in `sqs-emulator`.
+//! of the others, so neither waits for the other, and the server finds several requests when it wakes. The server in
+//! the same process is one thread too, as in `sqs-emulator`.
 
 use std::error::Error;
 use std::io::{Read, Write};

@@ -110,7 +110,7 @@ async fn the_deadline_is_kept_while_the_broker_is_silent() {
     let producer = KafkaProducer::new(cluster(&broker.servers()), "orders");
     let stranger = KafkaProducer::new(cluster(&broker.servers()), "orders");
     send(&producer, "1").await.unwrap();
-    broker.freeze();
+    broker.freeze().await;
     let (short, started) = (Duration::from_millis(300), Instant::now());
     assert_eq!(conclusion(&send_within(&producer, "2", short).await), "unknown");
     assert_eq!(conclusion(&send_within(&producer, "3", short).await), "not sent", "it waits behind the other");

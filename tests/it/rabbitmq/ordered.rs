@@ -94,7 +94,7 @@ async fn a_queue_with_a_single_active_consumer_keeps_its_order_when_messages_fai
         broker_arn: "arn:aws:mq:us-east-1:000000000000:broker:local:b-local".into(),
         batch_size: 100,
         // Longer than a busy machine takes to return a batch, which then comes again with message 7.
-        batching_window: Duration::from_secs(2),
+        batching_window: Duration::from_secs(4),
         filters: Vec::new(),
     };
     let (sender, events) = mpsc::unbounded_channel();

@@ -61,8 +61,8 @@ impl Broker {
     }
 
     /// Stops the process until [`Broker::thaw`]: it accepts connections and does not answer.
-    pub(crate) fn freeze(&self) {
-        processes::signal(self.process.id().expect("it runs"), "STOP");
+    pub(crate) async fn freeze(&self) {
+        processes::freeze(self.process.id().expect("it runs")).await;
     }
 
     pub(crate) fn thaw(&self) {

@@ -3,6 +3,11 @@
 use std::fs;
 use std::time::Duration;
 
+use tokio::time::{sleep, timeout};
+
+/// The longest time until a process is stopped.
+const FREEZE_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// A process by its id and the name of its binary.
 #[derive(Debug, Clone)]
 pub(crate) struct Process {
@@ -56,6 +61,22 @@ pub(crate) fn processor_time_of_children(id: u32) -> Duration {
 pub(crate) fn signal(id: u32, name: &str) {
     let kill = std::process::Command::new("kill").args(["-s", name, "--", &id.to_string()]).output();
     kill.expect("kill runs");
+}
+
+/// Stops a process, and waits until each of its threads is stopped, because on a busy machine they run on for a while.
+pub(crate) async fn freeze(id: u32) {
+    signal(id, "STOP");
+    let is_stopped = || {
+        let threads = fs::read_dir(format!("/proc/{id}/task")).expect("it runs");
+        let mut stats = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+        stats.all(|stat| stat[stat.rfind(')').expect("a name") + 1..].trim_start().starts_with('T'))
+    };
+    let stopped = async {
+        while !is_stopped() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(FREEZE_TIME_MAX, stopped).await.expect("its threads are stopped");
 }
 
 /// Reads `/proc/ID/stat`: `id (name) state parent …`. A zombie has ended.

@@ -2,7 +2,7 @@
 //!
 //! They are read at every cold start, and the loader of rustls-native-certs decodes base64 in constant time, which is
 //! for private keys: it takes four fifths of the init of a function. This reads the bundle of Amazon Linux, or that of
-//! `SSL_CERT_FILE`, by itself, with the vector instructions of the processor, and leaves every other case to the loader.
+//! `SSL_CERT_FILE`, with the vector instructions of the processor, and leaves every other case to the loader.
 
 use std::env;
 use std::path::PathBuf;

@@ -208,6 +208,7 @@ ArchiveRabbitmqQueue:
       ConsumerAlias: !Ref ArchiverFunction.Alias
       VisibilityTimeout: 0
       AlarmTopicArn: !If [Monitors, !If [IsGivenAlarmTopic, !Ref AlarmTopicArn, !Ref AlarmTopic], '']
+      Broker: rabbitmq
       RabbitmqBroker: !GetAtt RabbitmqStack.Outputs.BrokerArn
       RabbitmqSecret: !GetAtt RabbitmqStack.Outputs.SecretArn
       RabbitmqVersion: !Ref RabbitmqEngineVersion
