@@ -31,13 +31,13 @@ impl ErrorCode {
     pub(super) const OFFSET_OUT_OF_RANGE: Self = Self(1);
     pub(super) const UNKNOWN_TOPIC_OR_PARTITION: Self = Self(3);
     pub(super) const LEADER_NOT_AVAILABLE: Self = Self(5);
+    const MESSAGE_TOO_LARGE: Self = Self(10);
     #[cfg(feature = "kafka-reader")]
     pub(super) const COORDINATOR_LOAD_IN_PROGRESS: Self = Self(14);
     #[cfg(feature = "kafka-reader")]
     pub(super) const COORDINATOR_NOT_AVAILABLE: Self = Self(15);
     #[cfg(feature = "kafka-reader")]
     pub(super) const NOT_COORDINATOR: Self = Self(16);
-    const MESSAGE_TOO_LARGE: Self = Self(10);
     const RECORD_LIST_TOO_LARGE: Self = Self(18);
     const NOT_ENOUGH_REPLICAS: Self = Self(19);
     const TOPIC_AUTHORIZATION_FAILED: Self = Self(29);
