@@ -110,7 +110,9 @@ async fn an_edit_of_a_handler_runs_within_five_seconds_and_an_error_of_the_compi
     std::fs::write(&source, handler("never").replace("Outcome::Done", "Outcome::Dome")).expect("written");
     let broken = until_shown(&stack, |function| function["build_error"].is_string()).await;
     assert!(broken["build_error"].as_str().is_some_and(|text| text.contains("Dome")), "{broken:#}");
-    assert_eq!((&broken["state"], &broken["environments"]), (&json!("ready"), &json!(1)), "{broken:#}");
+    // More than one where a message came while another was handled.
+    let environments = broken["environments"].as_u64().expect("a number");
+    assert!(broken["state"] == "ready" && environments > 0, "{broken:#}");
     let request = stack.http.get(format!("{}/functions", stack.admin)).header("accept", "text/html");
     let page = request.send().await.expect("answered").text().await.expect("text");
     for text in ["The last build failed; the code before it runs.", "Dome", "the second handler"] {
