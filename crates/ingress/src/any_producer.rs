@@ -71,7 +71,9 @@ impl Producers {
                 Some(AnyProducer::Rabbitmq(RabbitmqProducer::new(broker, exchange, routing_key, retry_delays)))
             }
             #[cfg(feature = "kafka")]
-            Binding::Kafka { topic } => Some(AnyProducer::Kafka(KafkaProducer::new(self.kafka.clone()?, topic))),
+            Binding::Kafka { topic, key } => {
+                Some(AnyProducer::Kafka(KafkaProducer::new(self.kafka.clone()?, topic).with_key(key)))
+            }
             #[cfg(not(all(feature = "sqs", feature = "rabbitmq", feature = "kafka")))]
             _ => None,
         }

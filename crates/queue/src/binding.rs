@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
 
-use crate::RoutingKey;
+use crate::{RecordKey, RoutingKey};
 
 /// The broker's address of one logical queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum Binding {
     Kafka {
         /// Its name.
         topic: String,
+        /// The key of its records.
+        key: RecordKey,
     },
 }
 
@@ -45,8 +47,8 @@ impl Binding {
     /// Binds each logical queue by the environment variable that `variable` names.
     ///
     /// The value is an SQS queue URL, `rabbitmq:EXCHANGE/ROUTING_KEY` with a percent-encoded exchange and a
-    /// [`RoutingKey`] template, or `kafka:TOPIC`. Without an exchange the routing key is the name of a queue:
-    /// `rabbitmq:/orders`.
+    /// [`RoutingKey`] template, or `kafka:TOPIC/KEY` with a [`RecordKey`] template. Without an exchange the routing
+    /// key is the name of a queue: `rabbitmq:/orders`. Without a key that of a record is the group: `kafka:orders`.
     ///
     /// # Errors
     /// Every variable that is missing or invalid, or that two different names share.
@@ -87,8 +89,8 @@ impl Binding {
         if let Some(rest) = url.strip_prefix("rabbitmq:") {
             return Self::parse_rabbitmq(rest);
         }
-        if let Some(topic) = url.strip_prefix("kafka:") {
-            return Self::parse_kafka(topic);
+        if let Some(rest) = url.strip_prefix("kafka:") {
+            return Self::parse_kafka(rest);
         }
         let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
             return Err(
@@ -108,7 +110,7 @@ impl Binding {
     #[must_use]
     pub fn topic(&self) -> Option<&str> {
         match self {
-            Self::Kafka { topic } => Some(topic),
+            Self::Kafka { topic, .. } => Some(topic),
             Self::Sqs { .. } | Self::Rabbitmq { .. } => None,
         }
     }
@@ -128,7 +130,8 @@ impl Binding {
         Ok(Self::Rabbitmq { exchange: exchange.into_owned(), routing_key })
     }
 
-    fn parse_kafka(topic: &str) -> Result<Self, &'static str> {
+    fn parse_kafka(rest: &str) -> Result<Self, &'static str> {
+        let (topic, template) = rest.split_once('/').map_or((rest, None), |(topic, template)| (topic, Some(template)));
         let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         if topic.is_empty()
             || topic.len() > TOPIC_BYTES_MAX
@@ -137,7 +140,8 @@ impl Binding {
         {
             return Err("is not a Kafka topic: kafka: and 1 to 249 letters, digits, dots, underscores and hyphens");
         }
-        Ok(Self::Kafka { topic: topic.to_owned() })
+        let key = template.map_or_else(|| Ok(RecordKey::default()), RecordKey::parse)?;
+        Ok(Self::Kafka { topic: topic.to_owned(), key })
     }
 }
 
@@ -195,6 +199,10 @@ mod tests {
         let bound = Binding::parse("rabbitmq:fan%2Fout/a%2Fb/{group}");
         let routing_key = RoutingKey::parse("a%2Fb/{group}").unwrap();
         assert_eq!(bound, Ok(Binding::Rabbitmq { exchange: "fan/out".to_owned(), routing_key }));
+        for (value, template) in [("kafka:orders", "{group}"), ("kafka:orders/{source}/{id}", "{source}/{id}")] {
+            let key = RecordKey::parse(template).unwrap();
+            assert_eq!(Binding::parse(value), Ok(Binding::Kafka { topic: "orders".to_owned(), key }), "{value}");
+        }
         let topic = "is not a Kafka topic: kafka: and 1 to 249 letters, digits, dots, underscores and hyphens";
         for (value, reason) in [
             ("rabbitmq:orders", "has no slash between exchange and routing key, as in rabbitmq:orders/{type}"),
@@ -203,7 +211,9 @@ mod tests {
             (&format!("rabbitmq:{}/k", "x".repeat(256)), "has an exchange of more than 255 bytes"),
             ("kafka:", topic),
             ("kafka:..", topic),
-            ("kafka:orders/{group}", topic),
+            ("kafka:/{group}", topic),
+            ("kafka:orders/", "has a key without a placeholder, with which every record would be in one partition"),
+            ("kafka:orders/{key}", "has a placeholder other than {type}, {group}, {subject}, {id} and {source}"),
             ("kafka:\u{fc}", topic),
             (&format!("kafka:{}", "t".repeat(250)), topic),
             ("rabbitmq:orders/{kind}", "has a placeholder other than {type}, {group}, {subject}, {id} and {source}"),

@@ -46,6 +46,7 @@ pub mod dead_letter;
 mod error;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+mod key_template;
 #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 mod login;
 #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
@@ -54,6 +55,7 @@ mod ordering;
 pub mod queue_names;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+mod record_key;
 mod routing_key;
 #[cfg(feature = "sqs")]
 pub mod sqs;
@@ -66,6 +68,7 @@ use sluicegate_envelope::Envelope;
 pub use binding::{Binding, BindingError, TOPIC_BYTES_MAX};
 pub use error::{SendError, chain};
 pub use ordering::ordering_groups;
+pub use record_key::RecordKey;
 pub use routing_key::{ROUTING_KEY_BYTES_MAX, RoutingKey};
 
 /// An envelope to send, with its delivery options.
@@ -73,8 +76,8 @@ pub use routing_key::{ROUTING_KEY_BYTES_MAX, RoutingKey};
 pub struct Message<'a> {
     /// The envelope to store.
     pub envelope: &'a Envelope,
-    /// The group: it orders messages on a FIFO queue, is the key of a Kafka record, and shares a standard queue fairly.
-    /// Any text; characters that the broker does not allow are encoded. Empty means none.
+    /// The group: it orders messages on a FIFO queue, is the key of a Kafka record unless its [`RecordKey`] has other
+    /// values, and shares a standard queue fairly. Any text; characters that the broker does not allow are encoded. Empty means none.
     pub group: Option<&'a str>,
     /// How long the message is hidden at first, rounded up to whole seconds.
     pub delay: Duration,

@@ -32,7 +32,7 @@ fn body(answer: &Value) -> Value {
 #[ignore = "needs the Kafka peers, which ./tests/run brings"]
 async fn a_request_is_202_with_its_event_in_the_topic_and_503_without() {
     let mut broker = Broker::start(&["events:2"]).await;
-    let bindings = [("QUEUE_ORDERS", "kafka:events"), ("QUEUE_WEBHOOKS", "kafka:nowhere")];
+    let bindings = [("QUEUE_ORDERS", "kafka:events/{type}:{group}"), ("QUEUE_WEBHOOKS", "kafka:nowhere")];
     let ingress = ingress(contract(), &broker, &bindings).await;
     let order = http_api("POST", "/orders", &ORDER_HEADERS, ORDER);
     let accepted = answer(&ingress, &order).await;
@@ -42,7 +42,8 @@ async fn a_request_is_202_with_its_event_in_the_topic_and_503_without() {
     let envelope = Envelope::decode(str::from_utf8(&records[0].value).unwrap()).unwrap();
     assert_eq!((envelope.id(), envelope.event_type()), (body(&accepted)["id"].as_str().unwrap(), "order.placed"));
     assert_eq!(*envelope.payload(), *ORDER.as_bytes());
-    assert_eq!(records[0].key.as_deref(), envelope.group());
+    let group = envelope.group().expect("the route has a group");
+    assert_eq!(records[0].key.as_deref(), Some(format!("order.placed:{group}").as_str()));
 
     broker.stop().await;
     let refused = answer(&ingress, &order).await;

@@ -31,7 +31,7 @@ impl Target {
         Self::Sqs { producer: SqsProducer::new(environment, queue_url), is_fifo: queue_url.ends_with(".fifo") }
     }
 
-    /// Returns the target of `rabbitmq:EXCHANGE/ROUTING_KEY` or `kafka:TOPIC` at the broker that the variables of
+    /// Returns the target of `rabbitmq:EXCHANGE/ROUTING_KEY` or `kafka:TOPIC/KEY` at the broker that the variables of
     /// ingress name, without connecting to it.
     ///
     /// # Errors
@@ -47,10 +47,10 @@ impl Target {
                 let producer = RabbitmqProducer::new(Broker::new(config), exchange, routing_key, retry_delays);
                 Ok(Self::Rabbitmq(producer))
             }
-            Binding::Kafka { topic } => {
+            Binding::Kafka { topic, key } => {
                 let config = ClusterConfig::from_env(lookup).map_err(|error| error.to_string())?;
                 let config = config.ok_or_else(|| unset("KAFKA_BOOTSTRAP_SERVERS"))?;
-                Ok(Self::Kafka(KafkaProducer::new(Cluster::new(config), topic)))
+                Ok(Self::Kafka(KafkaProducer::new(Cluster::new(config), topic).with_key(key)))
             }
             Binding::Sqs { .. } => Err("--queue names SQS".to_owned().into()),
         }

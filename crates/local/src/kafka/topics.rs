@@ -38,9 +38,9 @@ pub(crate) fn topics(plan: &StackPlan) -> Vec<Topic> {
         }
     }
     for (name, value) in plan.functions.iter().flat_map(|function| &function.environment) {
-        if let Some(Binding::Kafka { topic }) = Binding::parse(value).ok().filter(|_| name.starts_with(BINDING_PREFIX))
-        {
-            add(&topic, None, false);
+        let binding = Binding::parse(value).ok().filter(|_| name.starts_with(BINDING_PREFIX));
+        if let Some(topic) = binding.as_ref().and_then(Binding::topic) {
+            add(topic, None, false);
         }
     }
     topics

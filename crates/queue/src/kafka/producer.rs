@@ -2,8 +2,8 @@
 //!
 //! The value of a record is the event as JSON (structured mode). Each context attribute is a header too, under `ce_`,
 //! as the Kafka binding names them, so that a consumer can choose records without parsing them
-//! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md>). The key is the
-//! group: the messages of a group are in one partition, in the order in which they were sent.
+//! (<https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md>). Messages
+//! with one key are in one partition, in the order in which they were sent.
 
 use futures_util::future::join_all;
 use sluicegate_envelope::Envelope;
@@ -13,7 +13,7 @@ use super::cluster::{Cluster, Topic, late};
 use super::partition_writer::Handed;
 use super::partitioner::partition_of;
 use super::record::Record;
-use crate::{Destination, Message, Producer, Receipt, SendError};
+use crate::{Destination, Message, Producer, Receipt, RecordKey, SendError};
 
 /// The media type of the value.
 const CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
@@ -37,25 +37,33 @@ pub const RECORD_BYTES_MAX: usize = 100 * 1024 * 1024 - 64 * 1024;
 pub struct KafkaProducer {
     cluster: Cluster,
     topic: String,
+    key: RecordKey,
 }
 
 impl KafkaProducer {
-    /// Creates a producer for `topic`. All producers of one cluster share its connections.
+    /// Creates a producer for `topic`, whose records have the group as their key. All producers of one cluster share
+    /// its connections.
     #[must_use]
     pub fn new(cluster: Cluster, topic: impl Into<String>) -> Self {
-        Self { cluster, topic: topic.into() }
+        Self { cluster, topic: topic.into(), key: RecordKey::default() }
     }
 
-    /// Hands a message to the writer of its partition, which is `keyless` if the message has no group.
+    /// Sets the key of the records.
+    #[must_use]
+    pub fn with_key(self, key: RecordKey) -> Self {
+        Self { key, ..self }
+    }
+
+    /// Hands a message to the writer of its partition, which is `keyless` if the message has no key.
     fn hand(&self, message: &Message<'_>, topic: &Topic, keyless: i32) -> Result<(i32, Handed), SendError> {
         if !message.delay.is_zero() {
             // The route sets the delay, not the message.
             let reason = "Kafka does not delay messages".to_owned();
             return Err(SendError::Refused { reason, message_at_fault: false });
         }
-        let key = key(message);
+        let key = self.key.render(message);
+        let key = key.as_ref().map(|key| key.as_bytes());
         let value = message.envelope.encode();
-        let key = key.map(str::as_bytes);
         let headers = event_headers(message.envelope);
         let headers = headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_bytes())));
         let record = Record::new(key, Some(value.as_bytes()), headers);
@@ -96,7 +104,7 @@ impl Producer for KafkaProducer {
         self.send_all(std::slice::from_ref(message), deadline).await.pop().unwrap_or_else(missing)
     }
 
-    /// Hands messages over one after the other, those without a group to one partition, and awaits their results
+    /// Hands messages over one after the other, those without a key to one partition, and awaits their results
     /// together.
     async fn send_all(&self, messages: &[Message<'_>], deadline: Instant) -> Vec<Result<Receipt, SendError>> {
         let topic = match self.cluster.topic(&self.topic, deadline).await {
@@ -129,11 +137,6 @@ pub(super) fn any_partition(topic: &Topic) -> i32 {
     let led = topic.partitions.iter().filter(|partition| partition.leader.is_some());
     let led: Vec<_> = led.map(|partition| partition.index).collect();
     fastrand::choice(led).unwrap_or_default()
-}
-
-/// Returns the key of a message, the group unless it is empty.
-fn key<'a>(message: &Message<'a>) -> Option<&'a str> {
-    message.group.filter(|group| !group.is_empty())
 }
 
 /// Returns the headers of the record of an event: those that the Kafka binding defines, and the trace.

@@ -42,7 +42,7 @@ impl Settings {
             self.receive_count_max.or_else(|| receive_count_max("KAFKA_MAX_RECEIVE_COUNT", &lookup, mistakes));
         let dead_letter_topic = set("KAFKA_DEAD_LETTER_TOPIC");
         if let Some(topic) = &dead_letter_topic
-            && Binding::parse(&format!("kafka:{topic}")).is_err()
+            && Binding::parse(&format!("kafka:{topic}")).ok().as_ref().and_then(Binding::topic) != Some(topic)
         {
             mistakes.push(format!("KAFKA_DEAD_LETTER_TOPIC is {topic:?}, which is not the name of a topic"));
         }
@@ -98,7 +98,7 @@ mod tests {
         let wrong = [
             ("KAFKA_BOOTSTRAP_SERVERS", "nonsense"),
             ("KAFKA_MAX_RECEIVE_COUNT", "0"),
-            ("KAFKA_DEAD_LETTER_TOPIC", "a b"),
+            ("KAFKA_DEAD_LETTER_TOPIC", "dead/{id}"),
             ("KAFKA_PARTIAL_BATCH_RESPONSE", "yes"),
         ];
         assert_eq!(check(&wrong), (None, 4));
