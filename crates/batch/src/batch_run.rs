@@ -125,12 +125,13 @@ impl<S: Source> RunningBatch<'_, S> {
     /// it is the first of its group.
     async fn settle_started(&self, index: usize, head: bool) -> Settlement {
         let message = &self.messages[index];
-        if let Some(reason) = self.source.done_unhandled(index) {
-            return self.settled(index, message, None, Disposition::Done, &reason.into(), None);
+        if let Some((disposition, reason)) = self.source.settled_unhandled(index) {
+            return self.settled(index, message, None, disposition, &reason.into(), None);
         }
         let mut settlement = self.settle_message(index, message, head).await;
         if self.source.retries_in_place(index) {
             let mut message = message.clone();
+            let mut retried = Vec::new();
             while let Disposition::Retry(delay) | Disposition::RejectFailed(delay) = settlement.disposition {
                 let work_until = self.run.deadlines.work_until;
                 sleep_until(Instant::now().checked_add(delay).unwrap_or(work_until).min(work_until)).await;
@@ -138,10 +139,10 @@ impl<S: Source> RunningBatch<'_, S> {
                     break;
                 }
                 message.receive_count = message.receive_count.saturating_add(1);
-                let retried_in_place = settlement.retried_in_place + 1;
-                let next = Box::pin(self.settle_message(index, &message, head)).await;
-                settlement = Settlement { retried_in_place, ..next };
+                retried.push(settlement.handler);
+                settlement = Box::pin(self.settle_message(index, &message, head)).await;
             }
+            settlement.retried_in_place = retried;
         }
         settlement
     }
@@ -270,7 +271,7 @@ impl<S: Source> RunningBatch<'_, S> {
     ) -> Settlement {
         self.run.report.log(message, envelope, disposition, reason, handler);
         let sent_unix_ms = self.source.sent_unix_ms(index, envelope);
-        Settlement { disposition, handler, retried_in_place: 0, sent_unix_ms }
+        Settlement { disposition, handler, retried_in_place: Vec::new(), sent_unix_ms }
     }
 
     /// Waits for a handler, whose message is recorded as being processed if it has a status.
@@ -309,13 +310,18 @@ impl<S: Source> RunningBatch<'_, S> {
         }
     }
 
-    /// Calls the handler. Returns the outcome, the interruption if the handler did not decide, and the time it took.
+    /// Calls the handler. Returns the outcome, the interruption if the handler did not decide, and the time it took, or
+    /// `None` if there is no handler.
     async fn call(&self, delivery: &Arc<Delivery>) -> (Outcome, Option<Interruption>, Option<Duration>) {
+        let handler = match self.run.handlers.of(delivery.envelope().event_type()) {
+            Ok(handler) => handler,
+            Err(rejection) => return (rejection, None, None),
+        };
         let started = Instant::now();
         // One async block, so that a panic is caught while the handler is called, polled or dropped. Unwinding is safe:
         // handlers are `Fn` and synchronize their own shared state.
         let deadline = self.run.deadlines.work_until;
-        let work = async { timeout_at(deadline, self.run.handlers.call(Arc::clone(delivery))).await };
+        let work = async { timeout_at(deadline, handler(Arc::clone(delivery))).await };
         let (outcome, interruption) = match AssertUnwindSafe(work).catch_unwind().await {
             Ok(Ok(outcome)) => (outcome, None),
             Ok(Err(_)) => (Outcome::Retry, Some(Interruption::Cancelled)),

@@ -10,7 +10,7 @@ use crate::by_type::ByType;
 use crate::rejection::codes;
 use crate::{Delivery, Outcome};
 
-type Handler = Box<dyn Fn(Arc<Delivery>) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>;
+pub(crate) type Handler = Box<dyn Fn(Arc<Delivery>) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>;
 
 /// The registered handlers.
 #[derive(Default)]
@@ -46,11 +46,19 @@ impl Handlers {
         self.by_type.has_exact(event_type)
     }
 
+    /// Returns the handler of a type.
+    ///
+    /// # Errors
+    /// The rejection of an event that has none.
+    pub(crate) fn of(&self, event_type: &str) -> Result<&Handler, Outcome> {
+        let handler = self.by_type.find(event_type).or(self.otherwise.as_ref());
+        handler.ok_or_else(|| Outcome::reject(codes::NO_HANDLER, format!("no handler for type {event_type}")))
+    }
+
     pub(crate) async fn call(&self, delivery: Arc<Delivery>) -> Outcome {
-        let event_type = delivery.envelope().event_type();
-        match self.by_type.find(event_type).or(self.otherwise.as_ref()) {
-            Some(handler) => handler(delivery).await,
-            None => Outcome::reject(codes::NO_HANDLER, format!("no handler for type {event_type}")),
+        match self.of(delivery.envelope().event_type()) {
+            Ok(handler) => handler(delivery).await,
+            Err(rejection) => rejection,
         }
     }
 }

@@ -103,9 +103,9 @@ fn by_queue<'a>(
             Disposition::Returned(_) => &mut deliveries.returned,
         };
         *count += 1;
-        deliveries.retried += u64::from(settlement.retried_in_place);
+        deliveries.retried += settlement.retried_in_place.len() as u64;
         deliveries.oldest = deliveries.oldest.max(settlement.sent_unix_ms.map(age));
-        deliveries.handlers.extend(settlement.handler);
+        deliveries.handlers.extend(settlement.retried_in_place.iter().chain([&settlement.handler]).flatten());
     }
     queues
 }

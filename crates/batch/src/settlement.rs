@@ -90,13 +90,13 @@ impl From<Rejection> for Reason {
 }
 
 /// A settled delivery, with its facts for the report.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settlement {
     pub(crate) disposition: Disposition,
     /// How long the handler ran, if one was called.
     pub(crate) handler: Option<Duration>,
-    /// Failures that were followed by another try in the same invocation.
-    pub(crate) retried_in_place: u32,
+    /// The same for each failure that was followed by another try in the same invocation.
+    pub(crate) retried_in_place: Vec<Option<Duration>>,
     /// When the message was sent, in milliseconds since 1970.
     pub(crate) sent_unix_ms: Option<u64>,
 }

@@ -373,6 +373,15 @@ fn messages_with_the_most_receives_start_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_without_a_handler_is_rejected_without_a_time_of_one() {
+    let mut handlers = Handlers::default();
+    handlers.on("done", plain(async |_| ()));
+    let ran = run_handlers(&handlers, &[("done", None), ("other", None)], 10, Memory::default()).await;
+    assert_eq!(shown(&ran.settled), "dx");
+    assert_eq!(ran.ended.iter().map(|ended| ended.handler.is_some()).collect::<Vec<_>>(), [true, false]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn handlers_are_found_by_type() {
     let mut handlers = Handlers::default();
     let name = |name: &'static str| plain(move |_| async move { Outcome::reject("handled", name) });

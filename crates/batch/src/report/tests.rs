@@ -42,7 +42,7 @@ proptest! {
             .map(|&(_, disposition, age_ms, handler_us)| Settlement {
                 disposition: ALL[disposition],
                 handler: handler_us.map(Duration::from_micros),
-                retried_in_place: 0,
+                retried_in_place: Vec::new(),
                 sent_unix_ms: age_ms.map(|age_ms| NOW_UNIX_MS - age_ms),
             })
             .collect();
@@ -73,7 +73,7 @@ fn a_message_sent_in_the_future_has_age_zero() {
     let ended = Settlement {
         disposition: Disposition::Done,
         handler: None,
-        retried_in_place: 0,
+        retried_in_place: Vec::new(),
         sent_unix_ms: Some(NOW_UNIX_MS + 5_000),
     };
     let queues = by_queue(&[message("orders")], &[ended], now());
@@ -81,9 +81,16 @@ fn a_message_sent_in_the_future_has_age_zero() {
 }
 
 #[test]
-fn a_retry_in_the_same_invocation_is_counted_beside_the_end_of_its_message() {
-    let ended =
-        Settlement { disposition: Disposition::Rejected, handler: None, retried_in_place: 2, sent_unix_ms: None };
+fn retries_in_the_same_invocation_are_counted_and_timed_beside_the_end_of_their_message() {
+    let ms = |ms| Some(Duration::from_millis(ms));
+    let ended = Settlement {
+        disposition: Disposition::Rejected,
+        handler: ms(3),
+        retried_in_place: vec![ms(1), None, ms(2)],
+        sent_unix_ms: None,
+    };
     let queues = by_queue(&[message("orders")], &[ended], now());
-    assert_eq!((queues["orders"].retried, queues["orders"].rejected), (2, 1));
+    let Deliveries { retried, rejected, handlers, .. } = &queues["orders"];
+    assert_eq!((*retried, *rejected), (3, 1));
+    assert_eq!(*handlers, [1, 2, 3].map(Duration::from_millis));
 }

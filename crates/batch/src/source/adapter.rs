@@ -10,7 +10,7 @@ use sluicegate_envelope::Envelope;
 use sluicegate_queue::SendError;
 
 use crate::Rejection;
-use crate::settlement::{BatchResponse, Settlement, Tries};
+use crate::settlement::{BatchResponse, Disposition, Settlement, Tries};
 
 /// The reason to do nothing with a message of a batch that comes again.
 #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
@@ -96,9 +96,9 @@ pub(crate) trait Source {
     /// Returns when the message was sent, in milliseconds since 1970, if known. `envelope` is the decoded event.
     fn sent_unix_ms(&self, index: usize, envelope: Option<&Envelope>) -> Option<u64>;
 
-    /// Returns why the message is done without its handler: it was settled before, in a batch that was returned, or
-    /// there is nothing to handle.
-    fn done_unhandled(&self, _index: usize) -> Option<&'static str> {
+    /// Returns how and why the message is settled without its handler: it was settled before, in a batch that was
+    /// returned, or there is nothing to handle.
+    fn settled_unhandled(&self, _index: usize) -> Option<(Disposition, &'static str)> {
         None
     }
 

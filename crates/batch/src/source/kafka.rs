@@ -51,7 +51,7 @@ use self::progress::Progress;
 pub use self::record::KafkaRecord;
 use crate::Rejection;
 use crate::deadlines::Deadlines;
-use crate::settlement::{BatchResponse, Settlement, Tries};
+use crate::settlement::{BatchResponse, Disposition, Settlement, Tries};
 use crate::source::adapter::{ReceivedMessage, SETTLED_BEFORE, Source};
 use crate::source::cloud_event::Undecodable;
 
@@ -188,13 +188,13 @@ impl<P: Publish> Source for Batch<'_, P> {
         self.received[index].message.record.timestamp_unix_ms.or_else(of_event)
     }
 
-    fn done_unhandled(&self, index: usize) -> Option<&'static str> {
+    fn settled_unhandled(&self, index: usize) -> Option<(Disposition, &'static str)> {
         let Received { message, settled, .. } = &self.received[index];
         if *settled {
-            return Some(SETTLED_BEFORE);
+            return Some((Disposition::Duplicate, SETTLED_BEFORE));
         }
         let is_ignored = !self.source.accepts_tombstones && envelope::is_tombstone(message);
-        is_ignored.then_some("a tombstone, and kafka.tombstone has no handler")
+        is_ignored.then_some((Disposition::Done, "a tombstone, and kafka.tombstone has no handler"))
     }
 
     fn kafka_record(&self, index: usize) -> Option<Arc<KafkaRecord>> {

@@ -63,7 +63,7 @@ use self::ordered::{InOrder, OrderedQueues};
 use crate::Rejection;
 use crate::deadlines::Deadlines;
 use crate::rejection::codes;
-use crate::settlement::{BatchResponse, Settlement, Tries};
+use crate::settlement::{BatchResponse, Disposition, Settlement, Tries};
 use crate::source::adapter::{ReceivedMessage, SETTLED_BEFORE, Source};
 
 /// Longest name of a queue, and longest routing key, in bytes.
@@ -250,8 +250,9 @@ impl<P: Publish> Source for Batch<'_, P> {
         of_event.or_else(of_message)
     }
 
-    fn done_unhandled(&self, index: usize) -> Option<&'static str> {
-        self.received[index].in_order.as_ref().filter(|message| message.settled).map(|_| SETTLED_BEFORE)
+    fn settled_unhandled(&self, index: usize) -> Option<(Disposition, &'static str)> {
+        let settled = self.received[index].in_order.as_ref().filter(|message| message.settled);
+        settled.map(|_| (Disposition::Duplicate, SETTLED_BEFORE))
     }
 
     fn retries_in_place(&self, index: usize) -> bool {

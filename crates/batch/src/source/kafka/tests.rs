@@ -81,17 +81,26 @@ fn consumer(calls: &Calls) -> Consumer {
 
 /// Invokes with 20 s, of which the last are for settling.
 async fn invoke(source: &KafkaSource<Fake>, consumer: &Consumer, event: &Value) -> Result<Value, String> {
+    settle(source, consumer, event).await.1
+}
+
+/// As [`invoke`], with the settlement of each record.
+async fn settle(
+    source: &KafkaSource<Fake>,
+    consumer: &Consumer,
+    event: &Value,
+) -> (Vec<Settlement>, Result<Value, String>) {
     let event = event.to_string();
     let now = Instant::now();
     let at = |s| now + Duration::from_secs(s);
     let deadlines = Deadlines::at(at(16), at(18), at(20));
     let report = Report { request_id: "r", xray: None, at: std::time::UNIX_EPOCH, emitter: None };
-    let batch = read(Some(source), &event, deadlines).expect("an event of Kafka").map_err(|error| error.to_string())?;
+    let batch = read(Some(source), &event, deadlines).expect("an event of Kafka").expect("records");
     let messages = batch.messages();
     let settlements = consumer.batch_run(deadlines, report).settle(&batch, &messages).await;
     assert_eq!(settlements.len(), messages.len());
-    let response = batch.respond(&settlements).map_err(|error| error.to_string())?;
-    Ok(serde_json::to_value(response).unwrap())
+    let response = batch.respond(&settlements).map_err(|error| error.to_string());
+    (settlements, response.map(|response| serde_json::to_value(response).unwrap()))
 }
 
 fn record(partition: i32, offset: i64, key: Option<&str>, value: &str) -> Value {
@@ -228,6 +237,23 @@ async fn without_the_confirm_of_a_dead_letter_the_batch_is_returned_and_its_othe
     assert!(invoke(&source, &consumer, &event).await.is_ok());
     assert_eq!(places(&calls), ["orders:0:0", "orders:0:2", "orders:0:0", "orders:0:1"]);
     assert_eq!(source.cluster.stored.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_call_of_a_handler_is_timed_and_a_record_that_was_settled_before_is_a_duplicate() {
+    let (calls, source) = (Calls::default(), source());
+    let (consumer, event) = (consumer(&calls), event(&[&[record(0, 0, None, "once"), record(0, 1, None, "reject")]]));
+    source.cluster.refuses.store(true, Ordering::Relaxed);
+    let (settlements, response) = settle(&source, &consumer, &event).await;
+    assert!(response.is_err());
+    let timed =
+        |settlement: &Settlement| settlement.retried_in_place.iter().chain([&settlement.handler]).flatten().count();
+    assert_eq!(settlements.iter().map(timed).collect::<Vec<_>>(), [2, 1]);
+    source.cluster.refuses.store(false, Ordering::Relaxed);
+    let (settlements, response) = settle(&source, &consumer, &event).await;
+    assert!(response.is_ok());
+    let before = &settlements[0];
+    assert_eq!((before.disposition, timed(before), calls.lock().unwrap().len()), (Disposition::Duplicate, 0, 4));
 }
 
 #[tokio::test(start_paused = true)]
