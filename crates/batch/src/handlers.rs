@@ -54,13 +54,6 @@ impl Handlers {
         let handler = self.by_type.find(event_type).or(self.otherwise.as_ref());
         handler.ok_or_else(|| Outcome::reject(codes::NO_HANDLER, format!("no handler for type {event_type}")))
     }
-
-    pub(crate) async fn call(&self, delivery: Arc<Delivery>) -> Outcome {
-        match self.of(delivery.envelope().event_type()) {
-            Ok(handler) => handler(delivery).await,
-            Err(rejection) => rejection,
-        }
-    }
 }
 
 /// Returns a handler of deliveries.

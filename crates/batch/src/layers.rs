@@ -30,7 +30,12 @@ impl Service<Arc<Delivery>> for HandlerService {
 
     fn call(&mut self, delivery: Arc<Delivery>) -> Self::Future {
         let handlers = Arc::clone(&self.0);
-        Box::pin(async move { Ok(handlers.call(delivery).await) })
+        Box::pin(async move {
+            Ok(match handlers.of(delivery.envelope().event_type()) {
+                Ok(handler) => handler(delivery).await,
+                Err(rejection) => rejection,
+            })
+        })
     }
 }
 
