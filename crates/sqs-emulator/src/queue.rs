@@ -312,8 +312,12 @@ impl Queue {
         if self.attributes.fifo && !(is_newest && is_in_flight) {
             return Err(bad_handle(handle, "The receipt handle has expired."));
         }
+        let was_full = self.in_flight.len() >= IN_FLIGHT_MAX;
         let deleted = if is_newest { self.remove(receipt.serial) } else { None };
-        self.changed.notify_waiters();
+        // Of a standard queue, other messages were ready before, unless too many were in flight.
+        if self.attributes.fifo || was_full {
+            self.changed.notify_waiters();
+        }
         Ok(deleted)
     }
 
