@@ -131,7 +131,9 @@ impl IngressFunction {
         let version = usize::from(self.world.now() >= self.world.scenario.contract_changes_at);
         let free = {
             let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-            free.retain(|environment| environment.version == version);
+            for ended in free.extract_if(.., |environment| environment.version != version) {
+                ended.process.kill();
+            }
             free.pop()
         };
         let environment = match free {
