@@ -26,7 +26,7 @@ use crate::http_server;
 use crate::killable::Killable;
 use crate::ledger::Conclusion;
 use crate::message::Message;
-use crate::rabbitmq::{self, Process, Rabbitmq, Requests, User};
+use crate::rabbitmq::{self, Process, Rabbitmq, User};
 use crate::scenario::Scenario;
 use crate::sending::Sending;
 use crate::sqs_service::Caller;
@@ -62,7 +62,6 @@ struct Environment {
     skew: Skew,
     /// The number of the request.
     request: Arc<AtomicU64>,
-    requests: Requests,
     process: Process,
 }
 
@@ -103,10 +102,10 @@ impl IngressFunction {
     /// Starts an environment with a version of the contract.
     fn start(&self, version: usize) -> Result<Environment, BoxError> {
         let request = Arc::new(AtomicU64::new(0));
-        let (requests, process) = (Requests::default(), Process::default());
+        let process = Process::default();
         let queue = if self.world.scenario.fifo { "fifo" } else { "standard" };
         let producer = if self.world.scenario.rabbitmq {
-            let broker = Rabbitmq::client(&self.world, &process, User::Ingress(Arc::clone(&requests)))?;
+            let broker = Rabbitmq::client(&self.world, &process, User::Ingress)?;
             let key = RoutingKey::parse("{type}")?;
             AnyProducer::Rabbitmq(RabbitmqProducer::new(broker, rabbitmq::QUEUE, key, RetryDelays::default()))
         } else {
@@ -124,7 +123,7 @@ impl IngressFunction {
         });
         let ingress = Ingress::new(self.contracts[version], producers.into(), secrets).with_metrics(Some(emitter));
         let skew = self.world.skew("ingress-skew", number);
-        Ok(Environment { ingress, version, skew, request, requests, process })
+        Ok(Environment { ingress, version, skew, request, process })
     }
 
     /// Gives an environment a request; returns the answer of the function, or `None` if it ended without one.
@@ -132,7 +131,9 @@ impl IngressFunction {
         let version = usize::from(self.world.now() >= self.world.scenario.contract_changes_at);
         let free = {
             let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-            free.retain(|environment| environment.version == version);
+            for ended in free.extract_if(.., |environment| environment.version != version) {
+                ended.process.kill();
+            }
             free.pop()
         };
         let environment = match free {
@@ -140,12 +141,6 @@ impl IngressFunction {
             None => self.start(version)?,
         };
         environment.request.store(request, Ordering::Relaxed);
-        {
-            let mut requests = environment.requests.lock().unwrap_or_else(PoisonError::into_inner);
-            for (attempt, number) in (request..).zip(&sending.messages) {
-                requests.entry(*number).or_default().push(attempt);
-            }
-        }
         environment.process.thaw().await;
         let mut context = Context::default();
         let deadline = environment.skew.now() + TIMEOUT;
@@ -202,8 +197,8 @@ impl IngressFunction {
     /// next attempt, `None` if none is left.
     async fn request(&self, left: &mut Sending) -> Result<Option<Duration>, BoxError> {
         let world = &self.world;
-        let event = event(&world.scenario, world.now(), left)?;
         let request = world.ledger().requested(&left.messages);
+        let event = event(&world.scenario, world.now(), request, left)?;
         world.record(format_args!("request {left}"));
         let answer = self.invoke(request, left, &event).await?;
         let now = world.now();
@@ -295,7 +290,7 @@ impl HttpAnswer {
 }
 
 /// Returns the event of a request as API Gateway sends it.
-fn event(scenario: &Scenario, now: Duration, sending: &Sending) -> serde_json::Result<String> {
+fn event(scenario: &Scenario, now: Duration, request: u64, sending: &Sending) -> serde_json::Result<String> {
     let path = match (scenario.fifo, sending.is_batch) {
         (false, false) => "/standard",
         (false, true) => "/standard/batch",
@@ -314,6 +309,7 @@ fn event(scenario: &Scenario, now: Duration, sending: &Sending) -> serde_json::R
             host: "api.example.com",
             // The items of a batch have their keys.
             idempotency_key: messages.map(Message::key).next().filter(|_| !sending.is_batch),
+            traceparent: traceparent(request),
             x_api_key: KEYS[usize::from(now >= scenario.key_changes_at)],
         },
         request_context: json!({
@@ -346,7 +342,19 @@ struct RequestHeaders {
     host: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     idempotency_key: Option<String>,
+    traceparent: String,
     x_api_key: &'static str,
+}
+
+/// Returns the trace context of a request, which its messages keep. Its ids must not be zero.
+fn traceparent(request: u64) -> String {
+    let id = request + 1;
+    format!("00-{id:032x}-{id:016x}-01")
+}
+
+/// Returns the number of the request with this trace context.
+pub(crate) fn request_of(traceparent: &str) -> Option<u64> {
+    u64::from_str_radix(traceparent.split('-').nth(1)?, 16).ok()?.checked_sub(1)
 }
 
 /// Returns the variables of the functions.
@@ -358,4 +366,17 @@ pub(crate) fn variable(name: &str) -> Option<String> {
         _ => return None,
     };
     Some(value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_trace_context_of_a_request_has_its_number() {
+        for request in [0, 7, 4_711] {
+            assert_eq!(request_of(&traceparent(request)), Some(request));
+        }
+        assert_eq!(request_of("00-x"), None);
+    }
 }

@@ -227,7 +227,9 @@ impl Environments {
     async fn invoke_environment(&self, number: u64, event: Bytes, polls: Option<u32>) -> Result<Ended, BoxError> {
         let world = &self.world;
         let handlers = world.scenario.handlers(world.now());
-        self.free.borrow_mut().retain(|environment| environment.handlers == handlers);
+        for ended in self.free.borrow_mut().extract_if(.., |environment| environment.handlers != handlers) {
+            ended.process.kill();
+        }
         let free = self.free.borrow_mut().pop();
         let environment = match free {
             Some(environment) => environment,

@@ -71,6 +71,9 @@ pub(crate) struct Scenario {
     outages: Vec<(Site, Range<Duration>)>,
     /// When the last fault may happen.
     pub(crate) faults_until: Duration,
+    /// When none happens before that: on RabbitMQ, in a pause of hours. Each batch that fails there leaves copies of its
+    /// messages and returns them as well, so they would double until the end of the pause.
+    rest: Range<Duration>,
     /// When the messages in the dead-letter queue are moved back.
     pub(crate) redrives: Vec<Duration>,
     /// Whether the dead-letter tool does so, or a message move task of SQS.
@@ -148,6 +151,7 @@ impl Scenario {
                 .chain((!is_calm && later.u32(0..8) == 0).then(|| (Site::Store, away(&mut later))))
                 .collect(),
             faults_until: idle + WORKLOAD + FAULTS_AFTER.mul_f64(rng.f64()),
+            rest: if rabbitmq { WORKLOAD + FAULTS_AFTER..WORKLOAD / 2 + idle } else { Duration::ZERO..Duration::ZERO },
             redrives: (0..redrives).map(|_| at(&mut rng)).collect(),
             has_tool: later.bool(),
             key_changes_at: WORKLOAD.mul_f64(rng.f64()),
@@ -192,6 +196,9 @@ impl Scenario {
 
     /// Returns the chance of a fault, in percent.
     pub(crate) fn rate_percent(&self, site: Site, now: Duration) -> u32 {
+        if now > self.faults_until || self.rest.contains(&now) {
+            return 0;
+        }
         let is_away = self.outages.iter().any(|(away, when)| *away == site && when.contains(&now));
         if is_away { 100 } else { self.rates[site as usize] }
     }

@@ -108,7 +108,7 @@ impl World {
     pub(crate) fn fault(&self, site: Site, subject: u64) -> Option<Injected> {
         let now = self.now();
         let percent = self.scenario.rate_percent(site, now);
-        if percent == 0 || now > self.scenario.faults_until {
+        if percent == 0 {
             return None;
         }
         let (mut rng, nth) = self.dice.next(site.name(), subject);

@@ -11,6 +11,10 @@
 //! routing key and message id. When a confirm carries the return of another message, its own return may be attached to
 //! a confirm that is not complete yet. Such a confirm is held until the broker has answered a later request: the broker
 //! answers in order, so the missing return has arrived by then.
+//!
+//! A message may be pending twice, if its first sender has not waited for the confirm. A return then names both, and
+//! the queue may have been bound between them. Both are held as well, and count as returned only if there is a return
+//! for each.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -34,6 +38,8 @@ pub(crate) enum ConfirmResult {
     Stored,
     /// No queue is bound for the message; holds the broker's reply text.
     Returned(String),
+    /// The broker returned this message or another pending one with its key; holds the reply text.
+    ReturnedOrAlike(String),
     /// The broker rejected the message.
     Nacked,
     /// The channel or the connection ended before the confirm. `sent` is true if a part of the message may have been
@@ -67,13 +73,27 @@ pub(crate) struct PendingConfirms {
 struct Pending {
     key: MessageKey,
     body_bytes: usize,
-    returned: Option<String>,
+    returned: Option<Returned>,
     /// `None` once a result was reported before the publish ended.
     result: Option<oneshot::Sender<ConfirmResult>>,
 }
 
-/// Identifies a returned message. Pending messages with the same key are routed alike, so they count as returned
-/// together.
+/// The returns that name a pending message.
+struct Returned {
+    reason: String,
+    count: usize,
+    /// The number of pending messages that they name.
+    named: usize,
+}
+
+impl Returned {
+    /// Returns whether each message that is named was returned.
+    fn is_certain(&self) -> bool {
+        self.count >= self.named
+    }
+}
+
+/// Identifies a returned message.
 #[derive(PartialEq, Eq)]
 struct MessageKey {
     exchange: ShortString,
@@ -165,6 +185,12 @@ impl PendingConfirms {
         if ended.is_empty() {
             return Poll::Pending;
         }
+        self.conclude(ended);
+        Poll::Ready(())
+    }
+
+    /// Reports the results of publishes that ended, or holds them.
+    fn conclude(&mut self, mut ended: Vec<(u64, End)>) {
         let mut carriers = HashSet::new();
         for (id, end) in &mut ended {
             if let End::Confirmed(confirmation) = end
@@ -177,14 +203,16 @@ impl PendingConfirms {
         }
         for (id, end) in ended {
             // All returns of this round are assigned, so a message that was itself returned is marked.
-            let is_known = self.open.get(&id).is_none_or(|pending| pending.returned.is_some());
-            if carriers.contains(&id) && !is_known {
+            let is_held = self.open.get(&id).is_some_and(|pending| match &pending.returned {
+                Some(returned) => !returned.is_certain(),
+                None => carriers.contains(&id),
+            });
+            if is_held {
                 self.held.push((id, end));
             } else if let Some(pending) = self.open.remove(&id) {
                 pending.conclude(end);
             }
         }
-        Poll::Ready(())
     }
 
     /// Marks the pending messages with the key of the returned one. Returns whether `carrier` is among them.
@@ -194,9 +222,15 @@ impl PendingConfirms {
             routing_key: message.routing_key.clone(),
             message_id: message.properties.message_id().clone(),
         };
+        let named = self.open.values().filter(|pending| pending.key == key).count();
         let mut own = false;
         for (id, pending) in self.open.iter_mut().filter(|(_, pending)| pending.key == key) {
-            pending.returned = Some(message.reply_text.to_string());
+            let before = pending.returned.take();
+            pending.returned = Some(Returned {
+                reason: message.reply_text.to_string(),
+                count: before.as_ref().map_or(0, |before| before.count) + 1,
+                named: before.map_or(0, |before| before.named).max(named),
+            });
             own |= *id == carrier;
         }
         own
@@ -221,12 +255,13 @@ impl PendingConfirms {
 impl Pending {
     fn conclude(mut self, end: End) {
         let result = match (end, self.returned.take()) {
-            (End::Confirmed(_), Some(reason)) => ConfirmResult::Returned(reason),
-            (End::Confirmed(confirmation), None) => match *confirmation {
-                Confirmation::Ack(_) => ConfirmResult::Stored,
-                Confirmation::Nack(_) => ConfirmResult::Nacked,
+            (End::Confirmed(_), Some(returned)) if returned.is_certain() => ConfirmResult::Returned(returned.reason),
+            (End::Confirmed(confirmation), returned) => match (*confirmation, returned) {
+                (Confirmation::Nack(_), _) => ConfirmResult::Nacked,
+                (Confirmation::Ack(_), Some(returned)) => ConfirmResult::ReturnedOrAlike(returned.reason),
+                (Confirmation::Ack(_), None) => ConfirmResult::Stored,
                 // Does not occur on a channel in confirm mode.
-                Confirmation::NotRequested => ConfirmResult::Lost { error: None, sent: true },
+                (Confirmation::NotRequested, _) => ConfirmResult::Lost { error: None, sent: true },
             },
             (End::Unsent(error), _) => ConfirmResult::Lost { error: Some(error), sent: false },
             (End::Unconfirmed(error), _) => ConfirmResult::Lost { error: Some(error), sent: true },
@@ -259,3 +294,6 @@ impl Wake for WakeFlag {
         self.task.wake();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,9 +13,6 @@ pub(super) struct Attempt {
     message: u32,
     is_stored: bool,
     is_refused: bool,
-    is_unknown: bool,
-    /// Whether a message was stored that is this one's or an earlier one's.
-    may_be_stored: bool,
     /// Those of the whole request, in its first message.
     metrics: Metrics,
 }
@@ -54,10 +51,10 @@ impl Ledger {
     /// A message of a request is answered.
     pub(crate) fn answered(&mut self, now: Duration, attempt: u64, conclusion: &Conclusion) {
         let Some(attempt) = self.attempts.get_mut(index(attempt)) else { return };
-        let (message, is_stored, may_be_stored) = (attempt.message, attempt.is_stored, attempt.may_be_stored);
+        let (message, is_stored) = (attempt.message, attempt.is_stored);
         match conclusion {
             Conclusion::Accepted { id } => {
-                if !is_stored && !may_be_stored {
+                if !is_stored {
                     self.violated(now, Property::AcceptedIsStored, &format!("message {message}"));
                 }
                 let entry = self.entry(message);
@@ -76,25 +73,7 @@ impl Ledger {
                     self.violated(now, Property::NotStoredIsTrue, &format!("message {message} was stored"));
                 }
             }
-            Conclusion::Unknown => attempt.is_unknown = true,
-        }
-    }
-
-    /// The message of one of these requests was stored: of the first one whose client knows nothing yet, or else of the
-    /// last one that was not refused, or else of the last.
-    pub(crate) fn one_request_stored(&mut self, now: Duration, attempts: &[u64]) {
-        let is_open = |attempt: &&u64| {
-            self.attempts.get(index(**attempt)).is_some_and(|attempt| attempt.is_unknown && !attempt.is_stored)
-        };
-        // One attempt may store a message twice.
-        let may_be = |attempt: &&u64| self.attempts.get(index(**attempt)).is_some_and(|attempt| !attempt.is_refused);
-        let Some(last) = attempts.last() else { return };
-        let stored = *attempts.iter().find(is_open).or_else(|| attempts.iter().rfind(may_be)).unwrap_or(last);
-        if let Some(message) = self.attempts.get(index(stored)).map(|attempt| attempt.message) {
-            self.request_stored(now, stored, message);
-        }
-        if let Some(last) = self.attempts.get_mut(index(*last)) {
-            last.may_be_stored = true;
+            Conclusion::Unknown => {}
         }
     }
 

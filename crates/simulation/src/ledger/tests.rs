@@ -370,21 +370,6 @@ fn an_acknowledged_delivery_was_handled_or_has_a_copy() {
 }
 
 #[test]
-fn a_stored_message_is_that_of_the_first_request_that_may_have_sent_it() {
-    check(&[], |ledger, _| {
-        let attempts = [ledger.requested(&[0]), ledger.requested(&[0])];
-        ledger.answered(NOW, attempts[0], &Conclusion::Unknown);
-        ledger.answered(NOW, attempts[1], &Conclusion::NotStored);
-        ledger.one_request_stored(NOW, &attempts);
-    });
-    check(&[Property::NotStoredIsTrue], |ledger, _| {
-        let attempt = ledger.requested(&[0]);
-        ledger.answered(NOW, attempt, &Conclusion::NotStored);
-        ledger.one_request_stored(NOW, &[attempt]);
-    });
-}
-
-#[test]
 fn metrics_are_checked() {
     for (line, expected) in [("", &[][..]), (r#"{"done":1}"#, &[Property::MetricsAddUp][..])] {
         check(expected, |ledger, scenario| {

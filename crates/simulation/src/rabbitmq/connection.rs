@@ -362,7 +362,7 @@ impl Connection {
 
     fn publish_fault(&self, number: Option<u32>) -> Option<Injected> {
         let site = match self.open.user {
-            User::Ingress(_) => Site::Send,
+            User::Ingress => Site::Send,
             User::Consumer(_) => Site::DeadLetter,
             User::Mapping => return None,
         };

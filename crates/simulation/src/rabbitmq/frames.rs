@@ -4,8 +4,10 @@ use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, gen_frame, parse_frame};
 use amq_protocol::protocol::AMQPClass;
 use lapin::BasicProperties;
 
-/// The largest frame, in bytes: the default of RabbitMQ. <https://www.rabbitmq.com/docs/configure#config-items>
-pub(super) const FRAME_BYTES_MAX: u32 = 131_072;
+/// The largest frame, in bytes: an eighth of RabbitMQ's default (<https://www.rabbitmq.com/docs/configure#config-items>),
+/// because each connection of the client has buffers for 64 of them (lapin 4.12.3, `io_loop.rs`), and frozen
+/// environments keep theirs.
+pub(super) const FRAME_BYTES_MAX: u32 = 16_384;
 
 /// Bytes of a frame around its payload: AMQP 0-9-1, section 2.3.5.
 const AROUND_BYTES: usize = 8;

@@ -27,6 +27,7 @@ use super::link::{Link, Links};
 use super::queue::{Death, Message};
 use super::runtime;
 use crate::BoxError;
+use crate::client::request_of;
 use crate::fault::{Kind, Site};
 use crate::message::number_in;
 use crate::world::{Injected, World};
@@ -57,14 +58,10 @@ const EXPIRY_LOOK_MAX: Duration = Duration::from_secs(3_600);
 
 type Connecting = Pin<Box<dyn Future<Output = lapin::Result<Connection>> + Send>>;
 
-/// The numbers of requests by the message that they have.
-pub(crate) type Requests = Arc<Mutex<BTreeMap<u32, Vec<u64>>>>;
-
 /// Who has a connection.
 #[derive(Clone)]
 pub(crate) enum User {
-    /// The requests of each message that an execution environment of the ingress got.
-    Ingress(Requests),
+    Ingress,
     /// The number of the invocation.
     Consumer(Arc<AtomicU64>),
     Mapping,
@@ -74,7 +71,7 @@ impl User {
     /// A fault has hit a message that the user publishes.
     pub(super) fn touch(&self, world: &World, number: Option<u32>) {
         match (self, number) {
-            (Self::Ingress(_), Some(number)) => world.ledger().touch(number),
+            (Self::Ingress, Some(number)) => world.ledger().touch(number),
             (Self::Consumer(invocation), _) => world.ledger().touch_invocation(invocation.load(Ordering::Relaxed)),
             _ => {}
         }
@@ -402,19 +399,19 @@ fn number_of(message: &Message) -> Option<u32> {
 /// Reports to the ledger what a user has stored.
 fn stored(world: &World, user: &User, message: &Message) {
     let (now, number) = (world.now(), number_of(message));
+    let text = |name| header::get(&message.properties, name).and_then(header::text).unwrap_or_default();
     match user {
-        User::Ingress(requests) => {
+        User::Ingress => {
             world.record(format_args!("stored {number:?}"));
-            let requests = requests.lock().unwrap_or_else(PoisonError::into_inner);
-            let of_message = number.and_then(|number| requests.get(&number));
             let group = number.and_then(|number| world.scenario.group(number));
             let mut ledger = world.ledger();
-            ledger.one_request_stored(now, of_message.map_or(&[], Vec::as_slice));
+            if let (Some(request), Some(number)) = (request_of(text("traceparent")), number) {
+                ledger.request_stored(now, request, number);
+            }
             ledger.queued(now, number, group, &text_of(message));
         }
         User::Consumer(_) | User::Mapping => {
             let Some(number) = number else { return };
-            let text = |name| header::get(&message.properties, name).and_then(header::text).unwrap_or_default();
             if message.routing_key == DEAD_LETTERS {
                 let (code, reason) = (text(CODE), text(REASON));
                 world.record(format_args!("dead {number} {code} {reason}"));
