@@ -53,13 +53,13 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Returns the whole simulation of a seed, on SQS.
+    /// Returns the whole simulation of a seed: of every third seed on RabbitMQ, of the others on SQS.
     #[must_use]
     pub fn new(seed: u64, messages: u32) -> Self {
-        Self { seed, messages, is_rabbitmq: false, is_printed: false, only: Only::default() }
+        Self { seed, messages, is_rabbitmq: seed.is_multiple_of(3), is_printed: false, only: Only::default() }
     }
 
-    /// Simulates RabbitMQ instead of SQS, if `is_rabbitmq`.
+    /// Simulates RabbitMQ if `is_rabbitmq`, or else SQS, whatever the seed.
     #[must_use]
     pub fn on_rabbitmq(mut self, is_rabbitmq: bool) -> Self {
         self.is_rabbitmq = is_rabbitmq;
