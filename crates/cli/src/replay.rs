@@ -63,7 +63,8 @@ pub(crate) struct Arguments {
     #[arg(long = "filter", value_name = "CONDITION")]
     filters: Vec<String>,
     /// The queue: a name, URL or ARN of SQS; rabbitmq:EXCHANGE/ROUTING_KEY (rabbitmq:/QUEUE for one queue) at
-    /// RABBITMQ_URL; or kafka:TOPIC, also with /KEY, at KAFKA_BOOTSTRAP_SERVERS. These two read the variables of ingress
+    /// RABBITMQ_URL; or kafka:TOPIC, also with /KEY, at KAFKA_BOOTSTRAP_SERVERS. These two read the variables of
+    /// ingress
     #[arg(long, value_name = "QUEUE", required_unless_present = "dry_run")]
     queue: Option<String>,
     /// The largest number of events per second, such as 50/s (or per minute: 30/m)

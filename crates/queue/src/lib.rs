@@ -77,7 +77,8 @@ pub struct Message<'a> {
     /// The envelope to store.
     pub envelope: &'a Envelope,
     /// The group: it orders messages on a FIFO queue, is the key of a Kafka record unless its [`RecordKey`] has other
-    /// values, and shares a standard queue fairly. Any text; characters that the broker does not allow are encoded. Empty means none.
+    /// values, and shares a standard queue fairly. Any text; characters that the broker does not allow are encoded.
+    /// Empty means none.
     pub group: Option<&'a str>,
     /// How long the message is hidden at first, rounded up to whole seconds.
     pub delay: Duration,
