@@ -136,6 +136,7 @@ impl NewProject {
             .replace("{{rust-version}}", rust_version)?
             .replace("{{dependencies}}\n", &dependencies)?;
         let rest = source.starting_at("[workspace.lints.rust]")?.replace(" (tests/bench/cold-start)", "")?;
+        let rest = rest.cut("# crates/simulation: ", "[profile.dev]\n")?;
         Ok(manifest.into_text() + &rest.into_text())
     }
 

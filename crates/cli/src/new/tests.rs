@@ -102,6 +102,7 @@ fn the_crates_come_from_where_the_command_line_says() {
         for part in ["\nserde = ", "\ntracing = ", "\n[workspace.lints.clippy]\n", "\n[profile.release]\n"] {
             assert_eq!(manifest.matches(part).count(), 1, "{part}");
         }
+        assert!(!manifest.contains("simulation"), "{manifest}");
     }
 }
 
