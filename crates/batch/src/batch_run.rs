@@ -310,8 +310,8 @@ impl<S: Source> RunningBatch<'_, S> {
         }
     }
 
-    /// Calls the handler. Returns the outcome, the interruption if the handler did not decide, and the time it took, or
-    /// `None` if there is no handler.
+    /// Calls the handler. Returns the outcome, the interruption if the handler did not decide, and the time it took,
+    /// `None` if the type has no handler.
     async fn call(&self, delivery: &Arc<Delivery>) -> (Outcome, Option<Interruption>, Option<Duration>) {
         let handler = match self.run.handlers.of(delivery.envelope().event_type()) {
             Ok(handler) => handler,

@@ -12,7 +12,8 @@ use crate::Rejection;
 pub(crate) enum Disposition {
     /// Handled. The message is deleted.
     Done,
-    /// Handled before, at an earlier delivery. The message is deleted, and its handler is not called.
+    /// Handled at an earlier delivery, or on an ordered queue settled before its batch came again. The message is
+    /// deleted, and its handler is not called.
     Duplicate,
     /// Returned to the queue after a failure, hidden for this delay.
     Retry(Duration),

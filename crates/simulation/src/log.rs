@@ -10,7 +10,8 @@ use tracing::{Event, Metadata, Subscriber};
 
 use crate::world::World;
 
-/// The reason of a delivery on an ordered queue of RabbitMQ whose outcome was logged before its batch came again.
+/// The reason of a duplicate on an ordered queue of RabbitMQ: it was settled, perhaps dead-lettered, before its batch
+/// came again. Its outcome is passed on as an empty one.
 const SETTLED_BEFORE: &str = "settled before its batch was returned";
 
 /// Passes the outcomes of deliveries to the ledger.

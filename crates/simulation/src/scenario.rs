@@ -71,8 +71,8 @@ pub(crate) struct Scenario {
     outages: Vec<(Site, Range<Duration>)>,
     /// When the last fault may happen.
     pub(crate) faults_until: Duration,
-    /// When none happens before that: on RabbitMQ, in a pause of hours. Each batch that fails leaves copies of its
-    /// messages and returns them as well, so they would double until the end of the pause.
+    /// A time before that in which no fault happens: on RabbitMQ, a pause of hours. Each batch that fails leaves copies
+    /// of its messages and returns them as well, so they would double until the end of the pause.
     rest: Range<Duration>,
     /// When the messages in the dead-letter queue are moved back.
     pub(crate) redrives: Vec<Duration>,

@@ -302,7 +302,7 @@ fn conclude(result: ConfirmResult, message: &Checked<'_>) -> Result<(), AttemptE
             let (exchange, key) = (message.exchange.as_str(), message.routing_key.as_str());
             SendError::Unroutable { reason: format!("exchange {exchange:?}, routing key {key:?}: {reason}") }
         }
-        ConfirmResult::ReturnedOrAlike(reason) => {
+        ConfirmResult::MaybeReturned(reason) => {
             let reason = format!("it or an earlier copy, which was pending as well, was returned: {reason}");
             SendError::Unknown { reason }
         }

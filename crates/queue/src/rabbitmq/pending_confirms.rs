@@ -39,7 +39,7 @@ pub(crate) enum ConfirmResult {
     /// No queue is bound for the message; holds the broker's reply text.
     Returned(String),
     /// The broker returned this message or another pending one with its key; holds the reply text.
-    ReturnedOrAlike(String),
+    MaybeReturned(String),
     /// The broker rejected the message.
     Nacked,
     /// The channel or the connection ended before the confirm. `sent` is true if a part of the message may have been
@@ -258,7 +258,7 @@ impl Pending {
             (End::Confirmed(_), Some(returned)) if returned.is_certain() => ConfirmResult::Returned(returned.reason),
             (End::Confirmed(confirmation), returned) => match (*confirmation, returned) {
                 (Confirmation::Nack(_), _) => ConfirmResult::Nacked,
-                (Confirmation::Ack(_), Some(returned)) => ConfirmResult::ReturnedOrAlike(returned.reason),
+                (Confirmation::Ack(_), Some(returned)) => ConfirmResult::MaybeReturned(returned.reason),
                 (Confirmation::Ack(_), None) => ConfirmResult::Stored,
                 // Does not occur on a channel in confirm mode.
                 (Confirmation::NotRequested, _) => ConfirmResult::Lost { error: None, sent: true },

@@ -38,7 +38,7 @@ fn results(message_ids: &[&str], rounds: Vec<Vec<(u64, End)>>) -> [Vec<&'static 
             *result = match receiver.try_recv() {
                 Ok(ConfirmResult::Stored) => "stored",
                 Ok(ConfirmResult::Returned(_)) => "returned",
-                Ok(ConfirmResult::ReturnedOrAlike(_)) => "unknown",
+                Ok(ConfirmResult::MaybeReturned(_)) => "unknown",
                 Ok(_) => "other",
                 Err(_) => continue,
             };
