@@ -1,6 +1,7 @@
 //! The shell in which the commands of a page run one after another. It keeps variables between commands and replaces
 //! the addresses on the page by those of the test.
 
+use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 use crate::support::{command::BINARY, like_a_shell, root};
@@ -28,10 +29,12 @@ impl Shell {
     pub(super) fn new() -> Self {
         let python = std::env::var(PYTHON_BIN);
         let python = python.unwrap_or_else(|_| panic!("{PYTHON_BIN} is not set: run ./tests/run, which sets it"));
-        let mut shell =
-            Self { folder: tempfile::tempdir().expect("a folder"), replacements: Vec::new(), variables: Vec::new() };
-        let path = std::env::var("PATH").unwrap_or_default();
-        shell.set("PATH", &format!("{}:{python}:{path}", root().join("target/debug").display()));
+        let folder = tempfile::tempdir().expect("a folder");
+        // Not target/debug/sluicegate, which `cargo local` of another test builds with fewer features.
+        symlink(&*BINARY, folder.path().join("sluicegate")).expect("a link");
+        let path = format!("{}:{python}:{}", folder.path().display(), std::env::var("PATH").unwrap_or_default());
+        let mut shell = Self { folder, replacements: Vec::new(), variables: Vec::new() };
+        shell.set("PATH", &path);
         for (name, value) in [
             ("AWS_ACCESS_KEY_ID", "test"),
             ("AWS_SECRET_ACCESS_KEY", "test"),
@@ -83,8 +86,8 @@ impl Shell {
         let mut known = std::fs::read_to_string(&state).unwrap_or_default();
         known.extend(self.variables.drain(..).map(|(name, value)| format!("export {name}='{value}'\n")));
         std::fs::write(&state, known).expect("written");
-        // The command with the features of the tests, which is compiled already, in place of the alias.
-        let command = self.here(command).replace("cargo sluicegate ", &format!("{} ", BINARY.display()));
+        // The command on PATH, which is compiled already, in place of the alias.
+        let command = self.here(command).replace("cargo sluicegate ", "sluicegate ");
         let state = state.display();
         let script = format!("set -a\n. {state}\n{command}\nended=$?\nexport -p >{state}\nexit $ended\n");
         let mut shell = Command::new("sh");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
@@ -15,12 +15,13 @@ use crate::support::stack::Stack;
 
 const REQUESTS: usize = 1_000;
 const CLIENTS: usize = 8;
-/// The time between two kills.
-const KILL_INTERVAL: Duration = Duration::from_millis(20);
+/// The requests between two kills: each process answers some before it is killed, however slow the machine is.
+const REQUESTS_PER_KILL: usize = 20;
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// The shortest visibility timeout of the template, 60 s. A batch whose consumer was killed waits for its visibility
 /// timeout. The test shortens it further, but a poll in progress may still use that of the template.
 const SHORTEST_TIMEOUT: &[&str] = &["--parameter", "ConsumerTimeout=10"];
-const SETTLE_TIME_MAX: Duration = Duration::from_secs(240);
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(480);
 const ORDERS: &str = "sluicegate-orders.fifo";
 const DEAD_ORDERS: &str = "sluicegate-orders-dlq.fifo";
 
@@ -45,10 +46,9 @@ async fn survive(stack: Stack, queue: Service) {
     shorten.send().await.expect("the visibility timeout is shortened");
 
     let stack = Arc::new(stack);
-    let busy = Arc::new(AtomicBool::new(true));
-    let killer = tokio::spawn(kill_at_random(stack.clone(), busy.clone()));
-    let accepted = submit(&stack).await;
-    busy.store(false, Ordering::Relaxed);
+    let sent = Arc::new(AtomicUsize::new(0));
+    let killer = tokio::spawn(kill_at_random(stack.clone(), sent.clone()));
+    let accepted = submit(&stack, &sent).await;
     let killed = killer.await.expect("the kill task does not panic");
     assert!(killed >= 10, "only {killed} processes were killed, at least 10 are needed");
     assert!(accepted.len() >= REQUESTS / 2, "only {} of {REQUESTS} were accepted", accepted.len());
@@ -81,11 +81,13 @@ async fn survive(stack: Stack, queue: Service) {
     Arc::into_inner(stack).expect("the only owner").stop().await;
 }
 
-/// Kills random function processes until `busy` is false. Returns their number.
-async fn kill_at_random(stack: Arc<Stack>, busy: Arc<AtomicBool>) -> usize {
+/// Kills random function processes until every request is sent. Returns their number.
+async fn kill_at_random(stack: Arc<Stack>, sent: Arc<AtomicUsize>) -> usize {
     let mut killed = 0;
-    while busy.load(Ordering::Relaxed) {
-        tokio::time::sleep(KILL_INTERVAL).await;
+    for due in (REQUESTS_PER_KILL..REQUESTS).step_by(REQUESTS_PER_KILL) {
+        while sent.load(Ordering::Relaxed) < due {
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
         let functions = stack.functions();
         if let Some(victim) = functions.get(usize::from(random()) % functions.len().max(1)) {
             processes::signal(victim.id, "KILL");
@@ -95,16 +97,15 @@ async fn kill_at_random(stack: Arc<Stack>, busy: Arc<AtomicBool>) -> usize {
     killed
 }
 
-/// Places orders of different customers. Returns the ids of the accepted ones.
-async fn submit(stack: &Arc<Stack>) -> BTreeSet<String> {
-    let next = Arc::new(AtomicUsize::new(0));
+/// Places orders of different customers, counted in `sent`. Returns the ids of the accepted ones.
+async fn submit(stack: &Arc<Stack>, sent: &Arc<AtomicUsize>) -> BTreeSet<String> {
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
-        let (stack, next) = (stack.clone(), next.clone());
+        let (stack, sent) = (stack.clone(), sent.clone());
         clients.spawn(async move {
             let mut accepted = Vec::new();
             loop {
-                let n = next.fetch_add(1, Ordering::Relaxed);
+                let n = sent.fetch_add(1, Ordering::Relaxed);
                 if n >= REQUESTS {
                     return accepted;
                 }

@@ -136,9 +136,14 @@ impl Service {
 
     /// Returns an attribute of a queue, empty if it is absent.
     pub(crate) async fn attribute(&self, queue_url: &str, name: QueueAttributeName) -> String {
-        let answer = self.sqs.get_queue_attributes().queue_url(queue_url).attribute_names(name.clone()).send().await;
-        let attributes = answer.expect("attributes are answered").attributes.unwrap_or_default();
-        attributes.get(&name).cloned().unwrap_or_default()
+        self.attributes(queue_url, &[name]).await.remove(0)
+    }
+
+    /// Reads these attributes of a queue at one time.
+    pub(crate) async fn attributes(&self, queue_url: &str, names: &[QueueAttributeName]) -> Vec<String> {
+        let request = self.sqs.get_queue_attributes().queue_url(queue_url).set_attribute_names(Some(names.to_vec()));
+        let attributes = request.send().await.expect("attributes are answered").attributes.unwrap_or_default();
+        names.iter().map(|name| attributes.get(name).cloned().unwrap_or_default()).collect()
     }
 
     /// Returns the ARN of a queue.
