@@ -166,8 +166,8 @@ fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
     message.message_attributes()?.get(name)?.string_value()
 }
 
-/// Returns the number of messages in the queue, visible or not. One request reads both, because a message can become visible
-/// between two.
+/// Returns the number of messages in the queue, visible or not. One request reads both numbers, because a message can
+/// become visible between two.
 async fn depth(service: &Service, url: &str) -> u64 {
     let names = [Attribute::ApproximateNumberOfMessages, Attribute::ApproximateNumberOfMessagesNotVisible];
     let digits = service.attributes(url, &names).await;
