@@ -184,6 +184,7 @@ impl DeliveryBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(any(feature = "rabbitmq", feature = "sqs"))]
     use crate::Consumer;
 
     #[derive(serde::Deserialize)]
@@ -223,6 +224,7 @@ mod tests {
     }
 
     /// Gives an event to two consumers with one store of idempotency keys. Returns how often their handlers ran.
+    #[cfg(any(feature = "rabbitmq", feature = "sqs"))]
     async fn calls_in_two_runs(event: &str) -> usize {
         use std::sync::atomic::{AtomicUsize, Ordering};
 
