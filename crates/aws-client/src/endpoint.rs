@@ -109,8 +109,22 @@ impl Endpoint {
         request: Request<Full<Bytes>>,
         progress: &Progress,
     ) -> Result<(Response<Incoming>, Lease<'_>), CallError> {
-        let connections = self.connections.as_ref().map_err(|error| CallError::Request(chain(error)))?;
-        let broken = |error: ConnectionError| CallError::Connection(chain(&error));
-        connections.send(request, &progress.is_sending).await.map_err(broken)
+        self.connections()?.send(request, &progress.is_sending).await.map_err(broken)
     }
+
+    /// Opens a connection for the next request.
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub(crate) async fn connect(&self) -> Result<(), CallError> {
+        self.connections()?.open().await.map_err(broken)
+    }
+
+    fn connections(&self) -> Result<&Connections, CallError> {
+        self.connections.as_ref().map_err(|error| CallError::Request(chain(error)))
+    }
+}
+
+fn broken(error: ConnectionError) -> CallError {
+    CallError::Connection(chain(&error))
 }

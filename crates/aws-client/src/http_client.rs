@@ -109,6 +109,18 @@ impl Connections {
         self
     }
 
+    /// Opens a connection for the next request.
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub async fn open(&self) -> Result<(), ConnectionError> {
+        let mut sender = self.connect().await?;
+        // Else `take` would not use it.
+        sender.ready().await?;
+        self.free(sender);
+        Ok(())
+    }
+
     /// Sends a request and returns the answer, whose body is still to be read. `is_sending` is set as long as the
     /// request may be on its way.
     ///
@@ -137,6 +149,11 @@ impl Connections {
             }
             request = unsent;
         }
+    }
+
+    fn free(&self, sender: Sender) {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.push((sender, Instant::now()));
     }
 
     fn take(&self) -> Option<Sender> {
@@ -191,8 +208,7 @@ pub struct Lease<'p> {
 impl Lease<'_> {
     /// Frees the connection, after the answer was read to its end.
     pub fn release(self) {
-        let mut free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner);
-        free.push((self.sender, Instant::now()));
+        self.pool.free(self.sender);
     }
 }
 

@@ -33,6 +33,14 @@ impl SecretsManagerClient {
         Self(AwsService::new(environment, Service::SecretsManager))
     }
 
+    /// Opens a connection for the first call. See [`AwsService::connect`].
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub async fn connect(&self) -> Result<(), SecretsManagerError> {
+        Ok(self.0.connect().await?)
+    }
+
     /// Returns the current text of the secret with this ARN or name, not past `deadline`.
     ///
     /// # Errors

@@ -113,6 +113,15 @@ impl AwsService {
         Self { uri: path.parse().unwrap_or_default(), endpoint, headers, signer }
     }
 
+    /// Opens a connection for the first call, which otherwise waits for TCP and TLS. Connect at init, where Lambda
+    /// provides a full CPU. Waits for at most [`CONNECT_TIMEOUT`](crate::http_client::CONNECT_TIMEOUT).
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub async fn connect(&self) -> Result<(), CallError> {
+        self.endpoint.connect().await
+    }
+
     /// Calls an operation with a JSON document and returns that of the answer, retrying what may pass, but not past
     /// `deadline`.
     ///

@@ -112,6 +112,20 @@ async fn a_wrong_clock_costs_one_attempt_of_one_call() {
     assert!(dates[1..].iter().all(|date| date.starts_with("20000101T12000")), "{dates:?}");
 }
 
+/// The server accepts one connection.
+#[tokio::test]
+async fn the_first_call_has_the_connection_that_was_opened_for_it() {
+    let (endpoint, dates) = server(vec![("200 OK", "{}"), ("200 OK", "{}")]).await;
+    let service = service(&endpoint);
+    service.connect().await.unwrap();
+    for _ in 0..2 {
+        service.call(TARGET, "{}", None, Instant::now() + WITHIN, &Progress::default()).await.unwrap();
+    }
+    assert_eq!(dates.await.unwrap().len(), 2);
+    let refused = service.connect().await.unwrap_err().to_string();
+    assert!(refused.starts_with("cannot connect to 127.0.0.1:"), "{refused}");
+}
+
 #[tokio::test]
 async fn a_right_clock_does_not_explain_a_refused_signature() {
     let (endpoint, dates) =

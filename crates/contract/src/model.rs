@@ -40,6 +40,12 @@ impl Contract {
         self.schemes.get(name)
     }
 
+    /// Returns whether a scheme has values in the secret.
+    #[must_use]
+    pub fn has_secrets(&self) -> bool {
+        self.schemes.values().any(|scheme| scheme.secret().is_some())
+    }
+
     /// Returns which web pages may call the API, if any.
     #[must_use]
     pub fn cors(&self) -> Option<&Cors> {

@@ -82,6 +82,14 @@ impl SecretsManager {
     pub fn new(aws: &AwsEnvironment, secret_id: String) -> Self {
         Self { client: SecretsManagerClient::new(aws), secret_id }
     }
+
+    /// Opens a connection for the first fetch.
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub async fn connect(&self) -> Result<(), FetchError> {
+        self.client.connect().await.map_err(|error| FetchError(error.to_string()))
+    }
 }
 
 impl SecretSource for SecretsManager {

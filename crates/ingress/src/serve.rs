@@ -1,6 +1,6 @@
 //! The Lambda runtime of the ingress: configuration, producers, request loop.
 
-use std::{collections::BTreeMap, env, pin::Pin, process::ExitCode};
+use std::{collections::BTreeMap, env, fmt::Display, pin::Pin, process::ExitCode};
 
 use lambda_http::{
     LambdaEvent,
@@ -89,8 +89,8 @@ fn variable(name: &str) -> Option<String> {
 
 /// Returns an ingress for the contract, configured through `lookup`.
 ///
-/// Connects to RabbitMQ and Kafka at startup, when Lambda provides a full CPU, so that the first request does not wait
-/// for the connection. A failure is logged; the first request tries again.
+/// Connects to the brokers and to Secrets Manager at startup, when Lambda provides a full CPU, so that the first request
+/// does not wait for the connections. A failure is logged; the first request tries again.
 ///
 /// # Errors
 /// Every configuration error.
@@ -110,7 +110,7 @@ pub async fn from_env(
     if let Some((broker, _)) = &rabbitmq
         && let Err(error) = broker.connect(tokio::time::Instant::now() + CONNECT_AT_START).await
     {
-        tracing::error!(reason = %error, "no connection to RabbitMQ at the start; the first request tries again");
+        not_connected("RabbitMQ", &error);
     }
     #[cfg(feature = "kafka")]
     let kafka = config.kafka.map(|kafka| sluicegate_queue::kafka::Cluster::new(kafka.with_environment(&aws)));
@@ -118,7 +118,7 @@ pub async fn from_env(
     if let Some(cluster) = &kafka {
         let topics: Vec<_> = config.bindings.values().filter_map(sluicegate_queue::Binding::topic).collect();
         if let Err(error) = cluster.connect(&topics, tokio::time::Instant::now() + CONNECT_AT_START).await {
-            tracing::error!(reason = %error, "no connection to Kafka at the start; the first request tries again");
+            not_connected("Kafka", &error);
         }
     }
     let mut producers = Producers {
@@ -140,6 +140,24 @@ pub async fn from_env(
         by_queue.insert(name, producer);
     }
     let secrets = SecretsManager::new(&aws, config.secret_arn);
+    let connecting_to_secrets = async {
+        if contract.has_secrets()
+            && let Err(error) = secrets.connect().await
+        {
+            not_connected("Secrets Manager", &error);
+        }
+    };
+    #[cfg(feature = "sqs")]
+    let connecting_to_sqs = async {
+        if let Some(sqs) = &producers.sqs
+            && let Err(error) = sqs.connect().await
+        {
+            not_connected("SQS", &error);
+        }
+    };
+    #[cfg(not(feature = "sqs"))]
+    let connecting_to_sqs = async {};
+    tokio::join!(connecting_to_secrets, connecting_to_sqs);
     let mut ingress = Ingress::new(contract, by_queue, secrets)
         .with_public_url(config.public_url)
         .with_secrets_grace(config.secrets_grace);
@@ -156,4 +174,8 @@ pub async fn from_env(
     #[cfg(feature = "otlp")]
     let ingress = ingress.with_tracer(sluicegate_otlp::Tracer::from_env_or_log(&lookup));
     Ok(ingress.with_metrics(Emitter::from_env(lookup)))
+}
+
+fn not_connected(service: &str, error: &dyn Display) {
+    tracing::error!(service, reason = %error, "no connection at the start; the first request tries again");
 }

@@ -1,6 +1,6 @@
 //! [`SqsProducer`]: sends envelopes to an SQS queue.
 
-use sluicegate_aws_client::AwsEnvironment;
+use sluicegate_aws_client::{AwsEnvironment, CallError};
 use sluicegate_envelope::Envelope;
 use tokio::time::Instant;
 
@@ -39,6 +39,14 @@ impl SqsProducer {
         #[cfg(feature = "s3")]
         let producer = producer.with_payloads(self.payloads.clone());
         producer
+    }
+
+    /// Opens a connection for the first message. See [`AwsService::connect`](sluicegate_aws_client::AwsService::connect).
+    ///
+    /// # Errors
+    /// There is no connection.
+    pub async fn connect(&self) -> Result<(), CallError> {
+        self.client.0.connect().await
     }
 
     /// Sets where envelopes go that are larger than the queue accepts, if their [`Message::may_be_pointer`] is set.
