@@ -11,8 +11,8 @@ use tracing::{Event, Metadata, Subscriber};
 use crate::world::World;
 
 /// The reason of a duplicate on an ordered queue of RabbitMQ: it was settled, perhaps dead-lettered, before its batch
-/// came again. Its outcome is passed on as an empty one.
-const SETTLED_BEFORE: &str = "settled before its batch was returned";
+/// came again. It is passed on in place of the outcome.
+pub(crate) const SETTLED_BEFORE: &str = "settled before its batch was returned";
 
 /// Passes the outcomes of deliveries to the ledger.
 pub(crate) struct Outcomes(pub(crate) Arc<World>);
@@ -56,7 +56,7 @@ impl Subscriber for Outcomes {
         let number = line.request_id.and_then(|number| number.parse().ok());
         if let (Some(number), Some(broker_id), Some(mut outcome)) = (number, line.broker_id, line.outcome) {
             if line.reason.as_deref() == Some(SETTLED_BEFORE) {
-                outcome.clear();
+                SETTLED_BEFORE.clone_into(&mut outcome);
             }
             self.0.ledger().logged(number, &broker_id, &outcome);
         }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{Ledger, index};
+use crate::log::SETTLED_BEFORE;
 use crate::metrics::Metrics;
 use crate::property::Property;
 use crate::scenario::Scenario;
@@ -28,6 +29,7 @@ const DEAD_LETTERS: [&str; 2] = ["rejected", "undecodable"];
 /// One invocation of the consumer.
 #[derive(Default)]
 pub(super) struct Invocation {
+    number: u64,
     started_at: Duration,
     /// The messages with their ids.
     batch: Vec<(u32, String)>,
@@ -86,7 +88,7 @@ struct Share<'i> {
     done: usize,
     dead_lettered: usize,
     wait_until: Option<Duration>,
-    /// The outcomes in the log; of those that an earlier delivery had, an empty one.
+    /// The outcomes in the log, [`SETTLED_BEFORE`] of those that an earlier delivery had.
     logged: Vec<&'i str>,
 }
 
@@ -113,8 +115,9 @@ impl Ledger {
             (*message, (entry.copied, entry.dead_lettered))
         });
         let before = before.collect();
-        self.invocations.push(Invocation { started_at: now, batch, before, ..Invocation::default() });
-        self.invocations.len() as u64 - 1
+        let number = self.invocations.len() as u64;
+        self.invocations.push(Invocation { number, started_at: now, batch, before, ..Invocation::default() });
+        number
     }
 
     /// A fault has hit an invocation.
@@ -125,7 +128,7 @@ impl Ledger {
         self.touch_all(&batch);
     }
 
-    /// The consumer has logged the outcome of a delivery; it is empty if an earlier delivery had it.
+    /// The consumer has logged the outcome of a delivery, [`SETTLED_BEFORE`] if an earlier delivery had it.
     pub(crate) fn logged(&mut self, invocation: u64, broker_id: &str, outcome: &str) {
         if let Some(invocation) = self.invocations.get_mut(index(invocation)) {
             invocation.logged.push((broker_id.to_owned(), outcome.to_owned()));
@@ -172,12 +175,19 @@ impl Ledger {
         }
         let shares = self.shares(scenario, &invocation, &returned);
         match ended {
-            Ended::Failed(reason) => self.check_failure(now, scenario, number, &invocation, &shares, reason),
+            Ended::Failed(reason) => {
+                let may_fail = invocation.is_touched || scenario.fifo;
+                let is_left = shares.iter().any(|share| share.logged(&RETURNS) > 0);
+                if !(scenario.rabbitmq && is_left && may_fail) {
+                    let details = format!("invocation {number} failed: {reason}");
+                    self.violated(now, Property::EachDeliveryIsSettledOnce, &details);
+                }
+            }
             _ => shares.iter().for_each(|share| self.check_settlement(now, scenario, number, share)),
         }
         let is_whole = matches!(ended, Ended::Answered(_));
-        self.check_log(now, scenario, number, &invocation, &shares, is_whole);
-        self.check_metrics(now, number, &invocation);
+        self.check_log(now, scenario, &invocation, &shares, is_whole);
+        self.check_metrics(now, &invocation);
         self.remember(now, scenario, &shares, is_whole);
     }
 
@@ -211,9 +221,9 @@ impl Ledger {
         let entry = self.entry(share.message);
         let &Share { message, deliveries, returned, done, dead_lettered, .. } = share;
         let before = match (entry.done > 0, entry.dead_lettered > 0) {
-            (true, _) => share.logged(&["duplicate", ""]),
+            (true, _) => share.logged(&["duplicate", SETTLED_BEFORE]),
             // An ordered queue of RabbitMQ gives a batch back with messages that were dead-lettered.
-            (false, true) => share.logged(&[""]),
+            (false, true) => share.logged(&[SETTLED_BEFORE]),
             (false, false) => 0,
         };
         // An earlier invocation may have stored a copy meanwhile, after a fault. On SQS, another one at the same time
@@ -229,34 +239,17 @@ impl Ledger {
         }
     }
 
-    /// Checks that an invocation could not settle each message, if it failed.
-    fn check_failure(
-        &mut self,
-        now: Duration,
-        scenario: &Scenario,
-        number: u64,
-        invocation: &Invocation,
-        shares: &[Share<'_>],
-        reason: &str,
-    ) {
-        let is_left = shares.iter().any(|share| share.logged(&RETURNS) > 0);
-        if !scenario.rabbitmq || !is_left || !(invocation.is_touched || scenario.fifo) {
-            let details = format!("invocation {number} failed: {reason}");
-            self.violated(now, Property::EachDeliveryIsSettledOnce, &details);
-        }
-    }
-
     /// Checks the outcomes in the log: one for each delivery, beside those of retries within the invocation, which an
     /// ordered queue of RabbitMQ has. `is_whole` if the invocation ended well.
     fn check_log(
         &mut self,
         now: Duration,
         scenario: &Scenario,
-        number: u64,
         invocation: &Invocation,
         shares: &[Share<'_>],
         is_whole: bool,
     ) {
+        let number = invocation.number;
         let is_in_place = scenario.rabbitmq && scenario.fifo;
         for share in shares {
             let (returns, dead) = (share.logged(&RETURNS), share.logged(&DEAD_LETTERS));
@@ -294,15 +287,15 @@ impl Ledger {
     }
 
     /// Checks the metrics of an invocation against its log.
-    fn check_metrics(&mut self, now: Duration, number: u64, invocation: &Invocation) {
-        let Invocation { metrics, logged, decisions, .. } = invocation;
+    fn check_metrics(&mut self, now: Duration, invocation: &Invocation) {
+        let Invocation { number, metrics, logged, decisions, .. } = invocation;
         let lines = |outcomes: &[&str]| {
             logged.iter().filter(|(_, outcome)| outcomes.contains(&outcome.as_str())).count() as u64
         };
         let counted = [
             ("received", logged.len() as u64),
             ("done", lines(&["done"])),
-            ("duplicate", lines(&["duplicate", ""])),
+            ("duplicate", lines(&["duplicate", SETTLED_BEFORE])),
             ("retried", lines(&["retry", "reject_failed"])),
             ("rejected", lines(&["rejected"])),
             ("undecodable", lines(&["undecodable"])),
