@@ -5,11 +5,11 @@
 #   tests/peers/install.sh npm NAME FOLDER   node_modules in target/peers/NAME.npm
 
 # install_pip NAME [FOLDER]: installs the packages of requirements.txt in FOLDER, by default tests/peers/NAME, into a Python
-# environment, each exactly. An environment has the path of its checkout.
+# environment, each exactly.
 install_pip() {
     local source=${2:-tests/peers/$1} python stamp
     python=$(find_python) || return
-    stamp=$({ "$python" --version && pwd && cat "$source/requirements.txt"; } | sha256sum)
+    stamp=$({ "$python" --version && cat "$source/requirements.txt"; } | sha256sum)
     [[ $(cat "$PEERS/$1.stamp" 2>/dev/null) == "$stamp" ]] && return
     rm -rf "$PEERS/$1" "$PEERS/$1.stamp"
     "$python" -m venv "$PEERS/$1" &&
