@@ -104,7 +104,7 @@ pub async fn from_env(
     #[cfg(feature = "rabbitmq")]
     let rabbitmq = config.rabbitmq.map(|rabbitmq| {
         let retry_delays = rabbitmq.retry_delays().clone();
-        (sluicegate_queue::rabbitmq::Broker::new(rabbitmq.with_environment(&aws)), retry_delays)
+        (sluicegate_queue::rabbitmq::Broker::new(rabbitmq.with_environment(&aws).for_events()), retry_delays)
     });
     #[cfg(feature = "rabbitmq")]
     if let Some((broker, _)) = &rabbitmq

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::Method;
 use serde_json::json;
-use sluicegate_envelope::Envelope;
+use sluicegate_envelope::{ATTRIBUTE_BYTES_MAX, ATTRIBUTE_NAME_BYTES_MAX, EXTENSIONS_MAX, Envelope};
 use sluicegate_local::RabbitmqNode;
 use sluicegate_queue::queue_names::RetryDelays;
 use sluicegate_queue::rabbitmq::{
@@ -113,6 +113,34 @@ async fn a_stored_message_has_the_envelope_and_its_properties() {
         ("tracestate", "a=b"),
     ] {
         assert_eq!(stored.header_text(name), Some(value), "{name}");
+    }
+    vhost.delete().await;
+}
+
+/// As the ingress connects. A header that did not fit into a frame would end the connection.
+#[tokio::test]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn the_headers_of_any_event_fit_into_a_frame_of_a_connection_for_events() {
+    let vhost = Vhost::create().await;
+    vhost.declare_queue("orders").await;
+    let config = BrokerConfig::from_env(|name| (name == "RABBITMQ_URL").then(|| vhost.url()));
+    let broker = Broker::new(config.expect("a configuration").expect("RABBITMQ_URL is set").for_events());
+    let producer = producer(&broker, "rabbitmq:/orders");
+    for (length, headers) in [(ATTRIBUTE_BYTES_MAX, 10..=14), (110, 60..=70)] {
+        let long = "x".repeat(length);
+        let mut builder =
+            Envelope::builder("i".repeat(255), "/orders", "order.placed").subject(long.as_str()).tracestate("a=b");
+        for number in 0..EXTENSIONS_MAX {
+            let name = format!("{}{number:02}", "n".repeat(ATTRIBUTE_NAME_BYTES_MAX - 2));
+            builder = builder.attribute(&name, &long).unwrap();
+        }
+        let envelope = builder.payload(Some("text/plain"), "x".repeat(1 << 20)).build().unwrap();
+        producer.send(&Message::new(&envelope), Instant::now() + AMPLE).await.unwrap();
+        let stored = vhost.until_drained("orders", 1).await.remove(0);
+        assert_eq!(stored.text(), envelope.encode());
+        assert_eq!(stored.header_text("tracestate"), Some("a=b"));
+        let table = stored.properties.headers().as_ref().expect("headers").inner();
+        assert!(headers.contains(&table.len()), "{} headers", table.len());
     }
     vhost.delete().await;
 }

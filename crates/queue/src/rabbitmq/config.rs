@@ -9,6 +9,13 @@ use sluicegate_aws_client::{AwsConfigError, AwsEnvironment};
 use crate::broker_url::{BrokerUrl, Credentials, HEARTBEAT_S, HEARTBEAT_S_MAX, is_loopback};
 use crate::login::Login;
 use crate::queue_names::RetryDelays;
+use crate::rabbitmq::properties::EVENT_FRAME_BYTES;
+
+/// The frames of a connection, in bytes, unless the broker has shorter ones: RabbitMQ's default. The headers of a message
+/// must fit into one. Asking for it also limits the memory of a connection, for which lapin has buffers of 64 frames.
+///
+/// <https://www.rabbitmq.com/docs/configure#config-items>
+const FRAME_BYTES: u32 = 131_072;
 
 /// The address of a broker, the credentials for it and its retry delays.
 #[derive(Clone)]
@@ -17,6 +24,8 @@ pub struct BrokerConfig {
     pub(crate) address: BrokerUrl,
     pub(crate) login: Login,
     pub(crate) retry_delays: RetryDelays,
+    /// The longest frame, in bytes.
+    pub(crate) frame_bytes: u32,
     #[cfg(feature = "in-process")]
     pub(crate) dialer: Option<super::Dialer>,
 }
@@ -81,6 +90,7 @@ impl BrokerConfig {
             address,
             login,
             retry_delays,
+            frame_bytes: FRAME_BYTES,
             #[cfg(feature = "in-process")]
             dialer: None,
         }))
@@ -99,6 +109,7 @@ impl BrokerConfig {
             address: BrokerUrl { tls, host, port, vhost, heartbeat_s, credentials: None },
             login: Login::Fixed(Credentials { username: user.username, password: user.password }),
             retry_delays: RetryDelays::default(),
+            frame_bytes: FRAME_BYTES,
             #[cfg(feature = "in-process")]
             dialer: None,
         }
@@ -119,6 +130,14 @@ impl BrokerConfig {
         if let Login::Secret { environment, .. } = &mut self.login {
             **environment = shared.clone();
         }
+        self
+    }
+
+    /// Makes connections for events only, whose headers are bounded: with shorter frames they need an eighth of the
+    /// memory, 1 MiB.
+    #[must_use]
+    pub fn for_events(mut self) -> Self {
+        self.frame_bytes = EVENT_FRAME_BYTES;
         self
     }
 

@@ -66,7 +66,7 @@ impl Connection {
     ) -> Result<Self, lapin::Error> {
         let socket = Arc::new(SocketHandle::default());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let uri = uri(&config.address, credentials);
+        let uri = uri(config, credentials);
         #[cfg(feature = "in-process")]
         if let Some(dialer) = &config.dialer {
             let connecting = dialer.dial(uri, properties, &socket);
@@ -223,12 +223,17 @@ fn silence() {
     mem::forget(dispatcher::set_default(&Dispatch::none()));
 }
 
-fn uri(address: &BrokerUrl, credentials: Credentials) -> AMQPUri {
+fn uri(config: &BrokerConfig, credentials: Credentials) -> AMQPUri {
+    let BrokerConfig { address, frame_bytes, .. } = config;
     let userinfo = AMQPUserInfo { username: credentials.username, password: credentials.password };
     AMQPUri {
         scheme: if address.tls { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
         authority: AMQPAuthority { userinfo, host: address.host.clone(), port: address.port },
         vhost: address.vhost.clone(),
-        query: AMQPQueryString { heartbeat: Some(address.heartbeat_s), ..AMQPQueryString::default() },
+        query: AMQPQueryString {
+            heartbeat: Some(address.heartbeat_s),
+            frame_max: Some(*frame_bytes),
+            ..AMQPQueryString::default()
+        },
     }
 }

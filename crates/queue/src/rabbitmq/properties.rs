@@ -48,29 +48,38 @@ pub(crate) fn of(envelope: &Envelope) -> BasicProperties {
     properties
 }
 
-/// Longest value of one header, and of all together, in bytes: properties must fit into one frame, 128 KiB by default.
-/// Longer values, which ingress does not create, are in the body only.
-const HEADER_BYTES_MAX: usize = 4_096;
-const HEADERS_BYTES_MAX: usize = 65_536;
+/// The frames of a connection that carries events only, in bytes. Their properties fit into one frame; bodies are split.
+pub(super) const EVENT_FRAME_BYTES: u32 = 16_384;
+
+/// Longest headers of an event together, in bytes: three quarters of a frame, because the other properties have less
+/// than 1 KiB. Attributes beyond that are in the body only; those of a request's own headers are not, because an API
+/// Gateway accepts 10 KiB of headers
+/// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>).
+const HEADERS_BYTES_MAX: usize = 12_288;
+
+/// The bytes of a header beside its name and its text: the lengths of both and the type of the value (AMQP 0-9-1,
+/// section 4.2.5.5).
+const HEADER_OVERHEAD: usize = 6;
 
 /// The prefix that is written. Consumers read both prefixes.
 const ATTRIBUTE_PREFIX: &str = ATTRIBUTE_PREFIXES[0];
 
 fn headers(envelope: &Envelope) -> FieldTable {
-    let text = |value: &str| AMQPValue::LongString(value.into());
     let mut headers = FieldTable::default();
     let mut left = HEADERS_BYTES_MAX;
-    for (name, value) in envelope.attributes() {
-        if value.len() > HEADER_BYTES_MAX || value.len() > left {
-            continue;
+    let mut insert = |name: &str, value: &str| {
+        if let Some(rest) = left.checked_sub(name.len() + value.len() + HEADER_OVERHEAD) {
+            left = rest;
+            headers.insert(name.into(), AMQPValue::LongString(value.into()));
         }
-        left -= value.len();
-        headers.insert(format!("{ATTRIBUTE_PREFIX}{name}").as_str().into(), text(&value));
-    }
+    };
     for (name, value) in [("traceparent", envelope.traceparent()), ("tracestate", envelope.tracestate())] {
-        if let Some(value) = value.filter(|value| value.len() <= HEADER_BYTES_MAX) {
-            headers.insert(name.into(), text(value));
+        if let Some(value) = value {
+            insert(name, value);
         }
+    }
+    for (name, value) in envelope.attributes() {
+        insert(&format!("{ATTRIBUTE_PREFIX}{name}"), &value);
     }
     headers
 }
