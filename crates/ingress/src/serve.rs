@@ -89,8 +89,8 @@ fn variable(name: &str) -> Option<String> {
 
 /// Returns an ingress for the contract, configured through `lookup`.
 ///
-/// Connects to the brokers and to Secrets Manager at startup, when Lambda provides a full CPU, so that the first request
-/// does not wait for the connections. A failure is logged; the first request tries again.
+/// Connects to the brokers and, if a scheme has a secret, to Secrets Manager at startup, when Lambda provides a full
+/// CPU, so that the first request does not wait. A failure is logged; the first request tries again.
 ///
 /// # Errors
 /// Every configuration error.

@@ -11,8 +11,9 @@ use crate::login::Login;
 use crate::queue_names::RetryDelays;
 use crate::rabbitmq::properties::EVENT_FRAME_BYTES;
 
-/// The frames of a connection, in bytes, unless the broker has shorter ones: RabbitMQ's default. The headers of a message
-/// must fit into one. Asking for it also limits the memory of a connection, for which lapin has buffers of 64 frames.
+/// The frames of a connection, in bytes, unless the broker has shorter ones: RabbitMQ's default. The headers of a
+/// message must fit into one. Asking for it also limits the memory of a connection, because lapin has buffers of 64
+/// frames.
 ///
 /// <https://www.rabbitmq.com/docs/configure#config-items>
 const FRAME_BYTES: u32 = 131_072;

@@ -48,12 +48,13 @@ pub(crate) fn of(envelope: &Envelope) -> BasicProperties {
     properties
 }
 
-/// The frames of a connection that carries events only, in bytes. Their properties fit into one frame; bodies are split.
+/// The frames of a connection that carries events only, in bytes. The properties of one fit into a frame; bodies are
+/// split.
 pub(super) const EVENT_FRAME_BYTES: u32 = 16_384;
 
 /// Longest headers of an event together, in bytes: three quarters of a frame, because the other properties have less
-/// than 1 KiB. Attributes beyond that are in the body only; those of a request's own headers are not, because an API
-/// Gateway accepts 10 KiB of headers
+/// than 1 KiB. Attributes beyond that are in the body only. Those from the headers of a request fit, because API
+/// Gateway accepts 10 KiB of them
 /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>).
 const HEADERS_BYTES_MAX: usize = 12_288;
 

@@ -41,7 +41,8 @@ impl SqsProducer {
         producer
     }
 
-    /// Opens a connection for the first message. See [`AwsService::connect`](sluicegate_aws_client::AwsService::connect).
+    /// Opens a connection for the first message, as
+    /// [`AwsService::connect`](sluicegate_aws_client::AwsService::connect).
     ///
     /// # Errors
     /// There is no connection.
