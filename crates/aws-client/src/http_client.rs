@@ -115,7 +115,7 @@ impl Connections {
     /// There is no connection.
     pub async fn open(&self) -> Result<(), ConnectionError> {
         let mut sender = self.connect().await?;
-        // Else `take` would not use it.
+        // `take` closes a connection that is not ready.
         sender.ready().await?;
         self.free(sender);
         Ok(())

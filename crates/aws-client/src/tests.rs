@@ -112,7 +112,7 @@ async fn a_wrong_clock_costs_one_attempt_of_one_call() {
     assert!(dates[1..].iter().all(|date| date.starts_with("20000101T12000")), "{dates:?}");
 }
 
-/// The server accepts one connection.
+/// The server accepts one connection, so a second one would get no answer.
 #[tokio::test]
 async fn the_first_call_has_the_connection_that_was_opened_for_it() {
     let (endpoint, dates) = server(vec![("200 OK", "{}"), ("200 OK", "{}")]).await;

@@ -21,7 +21,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// The shortest visibility timeout of the template, 60 s. A batch whose consumer was killed waits for its visibility
 /// timeout. The test shortens it further, but a poll in progress may still use that of the template.
 const SHORTEST_TIMEOUT: &[&str] = &["--parameter", "ConsumerTimeout=10"];
-const SETTLE_TIME_MAX: Duration = Duration::from_secs(480);
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(240);
 const ORDERS: &str = "sluicegate-orders.fifo";
 const DEAD_ORDERS: &str = "sluicegate-orders-dlq.fifo";
 
