@@ -26,7 +26,7 @@ use crate::idempotency::{Begin, Idempotency};
 use crate::rejection::codes;
 use crate::report::Report;
 use crate::retry::RetryPolicies;
-use crate::settlement::{Disposition, Reason, Settlement, Tries};
+use crate::settlement::{Disposition, Reason, Settlement, Tries, Unlogged};
 #[cfg(feature = "s3")]
 use crate::source::adapter::FetchError;
 use crate::source::adapter::{ReceivedMessage, Source};
@@ -67,7 +67,7 @@ impl BatchRun<'_> {
         let mut settled: Vec<_> =
             groups.buffer_unordered(self.concurrency.max(1)).flat_map(stream::iter).collect().await;
         settled.sort_unstable_by_key(|(index, _)| *index);
-        let settlements: Vec<Settlement> = settled.into_iter().map(|(_, settlement)| settlement).collect();
+        let mut settlements: Vec<Settlement> = settled.into_iter().map(|(_, settlement)| settlement).collect();
         let dispositions = settlements.iter().map(|settlement| settlement.disposition).enumerate();
         let returned = dispositions.filter(|(_, disposition)| disposition.is_returned());
         let returned: Vec<_> = returned.map(|(index, disposition)| (index, disposition.delay())).collect();
@@ -77,6 +77,9 @@ impl BatchRun<'_> {
                 let request_id = self.report.request_id;
                 tracing::warn!(request_id, messages = returned.len(), "no time was left to return messages");
             }
+        }
+        for (index, settlement) in settlements.iter_mut().enumerate() {
+            batch.log_returned(index, settlement);
         }
         settlements
     }
@@ -117,7 +120,7 @@ impl<S: Source> RunningBatch<'_, S> {
     }
 
     fn return_untouched(&self, index: usize, delay: Option<Duration>, reason: &'static str) -> Settlement {
-        self.settled(index, &self.messages[index], None, Disposition::Returned(delay), &reason.into(), None)
+        self.settled(index, &self.messages[index], None, Disposition::Returned(delay), reason.into(), None)
     }
 
     /// Settles one message; where the source retries in place, after as many tries as the time allows. There a message
@@ -126,7 +129,7 @@ impl<S: Source> RunningBatch<'_, S> {
     async fn settle_started(&self, index: usize, head: bool) -> Settlement {
         let message = &self.messages[index];
         if let Some((disposition, reason)) = self.source.settled_unhandled(index) {
-            return self.settled(index, message, None, disposition, &reason.into(), None);
+            return self.settled(index, message, None, disposition, reason.into(), None);
         }
         let mut settlement = self.settle_message(index, message, head).await;
         if self.source.retries_in_place(index) {
@@ -178,12 +181,12 @@ impl<S: Source> RunningBatch<'_, S> {
                     if let Some(statuses) = self.run.statuses {
                         statuses.settled(delivery, disposition, &reason, false);
                     }
-                    return self.settled(index, message, Some(delivery.envelope()), disposition, &reason, None);
+                    return self.settled(index, message, Some(delivery), disposition, reason, None);
                 }
                 // Its status is that of the delivery that is being handled.
                 Begin::Wait(left) => {
                     let (disposition, reason) = self.wait(index, message, left).await;
-                    return self.settled(index, message, Some(delivery.envelope()), disposition, &reason, None);
+                    return self.settled(index, message, Some(delivery), disposition, reason, None);
                 }
             },
         };
@@ -221,7 +224,7 @@ impl<S: Source> RunningBatch<'_, S> {
                 statuses.settled(delivery, disposition, &reason, tries.last);
             }
         }
-        self.settled(index, message, envelope, disposition, &reason, handler)
+        self.settled(index, message, decoded.as_ref().ok(), disposition, reason, handler)
     }
 
     /// Returns a message while another delivery of it is being handled. In its last receive it is dead-lettered
@@ -259,19 +262,40 @@ impl<S: Source> RunningBatch<'_, S> {
         }
     }
 
-    /// Reports a message that is settled.
+    /// Reports a message that is settled, unless its source may dead-letter it instead of returning it.
     fn settled(
         &self,
         index: usize,
         message: &ReceivedMessage<'_>,
-        envelope: Option<&Envelope>,
+        delivery: Option<&Arc<Delivery>>,
         disposition: Disposition,
-        reason: &Reason,
+        reason: Reason,
         handler: Option<Duration>,
     ) -> Settlement {
-        self.run.report.log(message, envelope, disposition, reason, handler);
+        let envelope = delivery.map(|delivery| delivery.envelope());
         let sent_unix_ms = self.source.sent_unix_ms(index, envelope);
-        Settlement { disposition, handler, retried_in_place: Vec::new(), sent_unix_ms }
+        let unlogged = if disposition.is_returned() && self.source.may_dead_letter_instead(index) {
+            Some(Box::new(Unlogged { delivery: delivery.cloned(), reason }))
+        } else {
+            self.run.report.log(message, envelope, disposition, &reason, handler);
+            None
+        };
+        Settlement { disposition, handler, retried_in_place: Vec::new(), sent_unix_ms, unlogged }
+    }
+
+    /// Reports a message that was returned, or dead-lettered instead.
+    fn log_returned(&self, index: usize, settlement: &mut Settlement) {
+        let Some(unlogged) = settlement.unlogged.take() else { return };
+        let Unlogged { delivery, mut reason } = *unlogged;
+        if let Some(rejection) = self.source.dead_lettered_instead(index) {
+            settlement.disposition = Disposition::Rejected;
+            reason = rejection.into();
+            if let (Some(statuses), Some(delivery)) = (self.run.statuses, &delivery) {
+                statuses.settled(delivery, settlement.disposition, &reason, false);
+            }
+        }
+        let envelope = delivery.as_deref().map(Delivery::envelope);
+        self.run.report.log(&self.messages[index], envelope, settlement.disposition, &reason, settlement.handler);
     }
 
     /// Waits for a handler, whose message is recorded as being processed if it has a status.

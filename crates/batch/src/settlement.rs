@@ -1,11 +1,12 @@
 //! [`Settlement`]: the result of one delivery, and [`BatchResponse`], the result of a batch.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::Rejection;
+use crate::{Delivery, Rejection};
 
 /// The disposition of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +92,7 @@ impl From<Rejection> for Reason {
 }
 
 /// A settled delivery, with its facts for the report.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Settlement {
     pub(crate) disposition: Disposition,
     /// How long the handler ran, if one was called.
@@ -100,6 +101,16 @@ pub(crate) struct Settlement {
     pub(crate) retried_in_place: Vec<Option<Duration>>,
     /// When the message was sent, in milliseconds since 1970.
     pub(crate) sent_unix_ms: Option<u64>,
+    /// What is to be logged once the message is returned; `None` if it is logged.
+    pub(crate) unlogged: Option<Box<Unlogged>>,
+}
+
+/// A message that is returned, of which its source may make a dead letter.
+#[derive(Debug)]
+pub(crate) struct Unlogged {
+    /// `None` if it could not be decoded.
+    pub(crate) delivery: Option<Arc<Delivery>>,
+    pub(crate) reason: Reason,
 }
 
 /// How often a message was tried.

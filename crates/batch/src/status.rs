@@ -5,6 +5,7 @@
 //! most: a slow table delays the answer to Lambda by that, and neither a handler nor settling. What fails here is
 //! logged. The messages of a batch without statuses cost nothing.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
@@ -71,7 +72,8 @@ impl Delivery {
 /// The statuses of one batch.
 pub(crate) struct Statuses<'a> {
     store: &'a AnyStore,
-    settled: Mutex<Vec<(String, MessageState, SystemTime)>>,
+    /// By the id of the message; the last note of one counts.
+    settled: Mutex<BTreeMap<String, (MessageState, SystemTime)>>,
 }
 
 impl<'a> Statuses<'a> {
@@ -118,8 +120,8 @@ impl<'a> Statuses<'a> {
             // They have no delivery, or were not handled now.
             Disposition::Undecodable | Disposition::Returned(_) => return,
         };
-        let change = (delivery.envelope.id().to_owned(), state, now);
-        self.settled.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        let id = delivery.envelope.id().to_owned();
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (state, now));
     }
 
     /// Records what was noted, not past `until`.
@@ -130,7 +132,7 @@ impl<'a> Statuses<'a> {
         }
         let deadline = until.min(Instant::now() + WRITE_TIMEOUT);
         let writing = async {
-            let writes = settled.iter().map(|(id, state, now)| self.store.change_status(id, state, *now, deadline));
+            let writes = settled.iter().map(|(id, (state, now))| self.store.change_status(id, state, *now, deadline));
             let written = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE);
             written.fold(None, async |failed, written| failed.or(written.err())).await
         };

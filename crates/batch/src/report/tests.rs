@@ -44,6 +44,7 @@ proptest! {
                 handler: handler_us.map(Duration::from_micros),
                 retried_in_place: Vec::new(),
                 sent_unix_ms: age_ms.map(|age_ms| NOW_UNIX_MS - age_ms),
+                unlogged: None,
             })
             .collect();
         let queues = by_queue(&messages, &ended, now());
@@ -75,6 +76,7 @@ fn a_message_sent_in_the_future_has_age_zero() {
         handler: None,
         retried_in_place: Vec::new(),
         sent_unix_ms: Some(NOW_UNIX_MS + 5_000),
+        unlogged: None,
     };
     let queues = by_queue(&[message("orders")], &[ended], now());
     assert_eq!(queues["orders"].oldest, Some(Duration::ZERO));
@@ -88,6 +90,7 @@ fn retries_in_the_same_invocation_are_counted_and_timed_beside_the_end_of_their_
         handler: ms(3),
         retried_in_place: vec![ms(1), None, ms(2)],
         sent_unix_ms: None,
+        unlogged: None,
     };
     let queues = by_queue(&[message("orders")], &[ended], now());
     let Deliveries { retried, rejected, handlers, .. } = &queues["orders"];

@@ -132,6 +132,17 @@ pub(crate) trait Source {
     /// with all of them, and may be cancelled at the deadline.
     fn return_to_queue(&self, returned: &[(usize, Option<Duration>)]) -> impl Future<Output = ()>;
 
+    /// Returns whether a message that was to be returned may be dead-lettered instead. It is reported after
+    /// [`return_to_queue`](Self::return_to_queue) then.
+    fn may_dead_letter_instead(&self, _index: usize) -> bool {
+        false
+    }
+
+    /// Returns why a message that was to be returned was dead-lettered; `None` if it was not.
+    fn dead_lettered_instead(&self, _index: usize) -> Option<Rejection> {
+        None
+    }
+
     /// Returns the response to Lambda.
     ///
     /// # Errors

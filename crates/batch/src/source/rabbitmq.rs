@@ -44,6 +44,7 @@ mod tests;
 mod timestamp;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -208,7 +209,8 @@ impl<P: Publish> RabbitmqSource<P> {
         }
         self.ordered.arrange(&mut received);
         let placed = received.iter().map(|_| AtomicBool::new(false)).collect();
-        Ok(Batch { source: self, received, deadlines, placed, failure: Mutex::default() })
+        let (dead_lettered_instead, failure) = Default::default();
+        Ok(Batch { source: self, received, deadlines, placed, dead_lettered_instead, failure })
     }
 }
 
@@ -219,6 +221,8 @@ pub(crate) struct Batch<'a, P = Broker> {
     deadlines: Deadlines,
     /// Whether the broker confirmed a copy of each message.
     placed: Vec<AtomicBool>,
+    /// Why messages without a retry queue were dead-lettered.
+    dead_lettered_instead: Mutex<BTreeMap<usize, Rejection>>,
     /// Why the batch is returned: the error of the first publish that failed, or that ordered messages are returned.
     failure: Mutex<Option<String>>,
 }
@@ -290,6 +294,15 @@ impl<P: Publish> Source for Batch<'_, P> {
         }
     }
 
+    /// A message that has no place to keep may find its retry queue missing.
+    fn may_dead_letter_instead(&self, index: usize) -> bool {
+        !self.retries_in_place(index)
+    }
+
+    fn dead_lettered_instead(&self, index: usize) -> Option<Rejection> {
+        self.dead_lettered_instead.lock().unwrap_or_else(PoisonError::into_inner).remove(&index)
+    }
+
     /// Succeeds only if every message is done or has a confirmed copy.
     fn respond(&self, settlements: &[Settlement]) -> Result<BatchResponse, Unsettled> {
         let proven = settlements
@@ -335,6 +348,10 @@ impl<P: Publish> Batch<'_, P> {
             let rejection =
                 Rejection::new(codes::RETRY_QUEUE_MISSING, format!("the retry queue {name} does not exist"));
             placed = self.dead_letter_copy(index, &rejection, deadline).await;
+            if placed.is_ok() {
+                let mut instead = self.dead_lettered_instead.lock().unwrap_or_else(PoisonError::into_inner);
+                instead.insert(index, rejection);
+            }
         }
         if let Err(error) = placed {
             self.fail(&error);

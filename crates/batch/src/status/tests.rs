@@ -108,7 +108,7 @@ fn a_sender_sees_the_code_and_reason_of_a_reject_and_no_other() {
         statuses.settled(&delivery, Disposition::Rejected, &Rejection::new(code, reason).into(), is_last);
         let settled = statuses.settled.into_inner().unwrap();
         let expected = MessageState::Dead { code: Some(code_seen.to_owned()), reason: seen.to_owned() };
-        assert_eq!(settled[0].1, expected);
+        assert_eq!(settled["a"].0, expected);
     }
 }
 

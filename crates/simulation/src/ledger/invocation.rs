@@ -265,8 +265,8 @@ impl Ledger {
                 (_, _) if is_in_place => share.returned == 0,
                 (_, false) => true,
                 (false, true) => returns == share.returned,
-                // Without its retry queue a message is dead-lettered, and what a fault hit may be stored twice.
-                (true, true) if is_touched => returns + dead <= share.returned + share.dead_lettered,
+                // What a fault hit may be stored twice.
+                (true, true) if is_touched => returns <= share.returned,
                 (true, true) => returns == share.returned && dead == share.dead_lettered,
             };
             let is_done = share.logged(&["done"]) == share.done && dead <= share.dead_lettered;

@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use sluicegate_queue::rabbitmq::types::AMQPValue;
 
 use super::*;
+use crate::batch_run::BatchRun;
 use crate::report::Report;
+use crate::status::Statuses;
 use crate::{Consumer, Outcome};
 
 /// Reads the messages of an event.
@@ -191,14 +193,26 @@ async fn run(event: &Value, fates: &[(&str, &[Fate])]) -> Ran {
 
 /// Handles an event, with ten seconds for the handlers and one more to settle.
 async fn invoke(source: &RabbitmqSource<Fake>, consumer: &Consumer, event: &Value) -> Result<BatchResponse, Unsettled> {
+    settle(source, consumer, event, None).await.1
+}
+
+/// As [`invoke`], with the settlements, and with the statuses of messages noted.
+async fn settle(
+    source: &RabbitmqSource<Fake>,
+    consumer: &Consumer,
+    event: &Value,
+    statuses: Option<&Statuses<'_>>,
+) -> (Vec<Settlement>, Result<BatchResponse, Unsettled>) {
     let event = event.to_string();
     let received = received(&event, None).expect("an event of RabbitMQ").expect("messages that can be distinguished");
     let now = Instant::now();
     let after = |ms| now + Duration::from_millis(ms);
     let deadlines = Deadlines::at(after(10_000), after(10_700), after(11_000));
     let batch = source.batch(received, deadlines).expect("any virtual host");
-    let settlements = consumer.batch_run(deadlines, REPORT).settle(&batch, &batch.messages()).await;
-    batch.respond(&settlements)
+    let run = BatchRun { statuses, ..consumer.batch_run(deadlines, REPORT) };
+    let settlements = run.settle(&batch, &batch.messages()).await;
+    let answer = batch.respond(&settlements);
+    (settlements, answer)
 }
 
 /// A raw message `id` of this type.

@@ -61,7 +61,14 @@ fn a_messages_age_counts_from_its_event_else_from_its_timestamp() {
     let source = source(Fake::default());
     let (now, failure) = (Instant::now(), Mutex::default());
     let deadlines = Deadlines::at(now, now, now);
-    let batch = Batch { source: &source, received, deadlines, placed: Vec::new(), failure };
+    let batch = Batch {
+        source: &source,
+        received,
+        deadlines,
+        placed: Vec::new(),
+        dead_lettered_instead: Mutex::default(),
+        failure,
+    };
     for (index, envelope, expected) in [
         (0, Some(&with), Some(1_795_251_597_123)),
         (0, Some(&without), Some(2_021_000)),

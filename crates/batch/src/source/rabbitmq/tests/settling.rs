@@ -1,6 +1,9 @@
 //! Each message is settled exactly once, or the batch is returned.
 
+use std::time::SystemTime;
+
 use proptest::prelude::*;
+use sluicegate_idempotency::{AnyStore, MemoryStore, MessageState, StatusStore as _};
 
 use super::*;
 
@@ -127,6 +130,40 @@ async fn a_copy_that_is_not_confirmed_returns_the_batch() {
         assert!(ran.answer.is_err());
         assert_eq!(ran.queues(), [""; 0], "a batch that is returned has no copies");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_without_its_queue_is_counted_and_has_the_status_of_a_dead_letter() {
+    let event = |event_type: &str| {
+        let event = json!({ "specversion": "1.0", "id": event_type, "source": "/s", "type": event_type, "messagestatus": true });
+        json!({ "basicProperties": {}, "redelivered": false, "data": STANDARD.encode(event.to_string()) })
+    };
+    let store = MemoryStore::default();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    for id in ["retry", "after"] {
+        assert!(store.open_status(id, "owner", SystemTime::now(), deadline).await.unwrap());
+    }
+    let source = source(Fake {
+        fates: Mutex::new([("q.retry.1s".to_owned(), vec![Fate::Unroutable])].into()),
+        ..Fake::default()
+    });
+    let any_store = AnyStore::Memory(store.clone());
+    let statuses = Statuses::of(&any_store);
+    let event = batch(&[event("retry"), event("after")]);
+    let (settlements, answer) = settle(&source, &consumer(&Arc::default()), &event, Some(&statuses)).await;
+    assert!(answer.is_ok());
+    let outcomes: Vec<_> = settlements.iter().map(|settlement| settlement.disposition.as_str()).collect();
+    assert_eq!(outcomes, ["rejected", "retry"], "the queue of the longer delay exists");
+    assert!(settlements.iter().all(|settlement| settlement.unlogged.is_none()));
+
+    statuses.record("r", deadline).await;
+    let status = async |id| store.status(id, SystemTime::now(), deadline).await.unwrap().map(|status| status.state);
+    let reason = "the retry queue q.retry.1s does not exist".to_owned();
+    assert_eq!(
+        status("retry").await,
+        Some(MessageState::Dead { code: Some("retry_queue_missing".to_owned()), reason })
+    );
+    assert!(matches!(status("after").await, Some(MessageState::Retrying { receive_count: 1, .. })));
 }
 
 #[tokio::test(start_paused = true)]
