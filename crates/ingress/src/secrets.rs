@@ -243,7 +243,7 @@ impl Keyring {
         let names: BTreeSet<&str> = requirements.map(|requirement| requirement.scheme.as_str()).collect();
         for scheme in names.into_iter().filter_map(|name| contract.scheme(name)) {
             if let Some(tokens) = scheme.verify_tokens() {
-                let list = reading.list(&tokens, "", before.map(|before| &before.signing), |entry| {
+                let list = reading.list(&tokens, "", before.map(|before| &before.signing), &mut |entry| {
                     let SigningSecret { text, .. } = SigningSecret::parse(entry).map_err(|fault| fault.to_string())?;
                     Secret::verify_token(text).map_err(|error| error.to_string().into())
                 });
@@ -254,7 +254,7 @@ impl Keyring {
                 SecurityScheme::ApiKey { secret, .. } | SecurityScheme::Basic { secret } => {
                     let mut principals: BTreeMap<[u8; 32], String> = BTreeMap::new();
                     let arguments = " --principal NAME --scopes SCOPE";
-                    let list = reading.list(secret, arguments, before.map(|before| &before.api_keys), |entry| {
+                    let list = reading.list(secret, arguments, before.map(|before| &before.api_keys), &mut |entry| {
                         let key = api_key(entry)?;
                         let known = principals.entry(key.sha256).or_insert_with(|| key.principal.clone());
                         if *known == key.principal {
@@ -266,7 +266,7 @@ impl Keyring {
                     keyring.api_keys.extend(list);
                 }
                 SecurityScheme::Signature { secret, scheme, .. } => {
-                    let list = reading.list(secret, "", before.map(|before| &before.signing), |entry| {
+                    let list = reading.list(secret, "", before.map(|before| &before.signing), &mut |entry| {
                         let SigningSecret { keyid, text } =
                             SigningSecret::parse(entry).map_err(|fault| fault.to_string())?;
                         scheme.secret_of(keyid, text).map_err(|error| error.to_string().into())
@@ -322,7 +322,7 @@ impl Reading {
         name: &str,
         arguments: &str,
         before: Option<&Lists<T>>,
-        mut read: impl FnMut(&Value) -> Result<T, Reason>,
+        read: &mut dyn FnMut(&Value) -> Result<T, Reason>,
     ) -> Option<(String, List<T>)> {
         let mut complain = |position, reason, command| {
             self.faults.push(SecretFault { list: name.to_owned(), position, reason, command });

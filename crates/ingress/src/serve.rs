@@ -45,7 +45,8 @@ pub async fn serve(contract: EmbeddedContract) -> ExitCode {
     // copy them.
     let handle = move |LambdaEvent { context, .. }: LambdaEvent<()>| {
         // Not by the runtime, which keeps track of the path to each field.
-        let arrival = serde_json::from_slice(&EventText::take());
+        let event = EventText::take();
+        let arrival = str::from_utf8(&event).map_err(Error::from).and_then(|event| Ok(serde_json::from_str(event)?));
         let work = async move {
             let arrival = arrival.inspect_err(|error| tracing::error!(%error, "the event cannot be read"))?;
             Ok(ingress.handle(LambdaEvent::new(arrival, context)).await)

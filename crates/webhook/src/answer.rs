@@ -3,6 +3,7 @@
 use http::HeaderName;
 use serde_json::Value;
 
+use crate::body::json;
 use crate::handshake::{AnswerTemplate, Form, Handshake, Origin, Part, When};
 use crate::request::{Item, Request};
 use crate::secret::{Key, Secret, mac};
@@ -46,7 +47,7 @@ impl Handshake {
     #[must_use]
     pub fn is(&self, request: &Request<'_>) -> bool {
         let When { method, query, header, body, empty_list } = &self.when;
-        let document = || self.when.reads_body().then(|| serde_json::from_slice::<Value>(request.body).ok()).flatten();
+        let document = || self.when.reads_body().then(|| json(request.body)).flatten();
         method == request.method
             && query.as_ref().is_none_or(|(name, expected)| {
                 let value = request.query(name);
@@ -73,7 +74,7 @@ impl Handshake {
     /// # Errors
     /// [`HandshakeError::Value`]: it is missing or unfit.
     pub fn received_secret(&self, request: &Request<'_>) -> Option<Result<String, HandshakeError>> {
-        let document = serde_json::from_slice::<Value>(request.body).ok();
+        let document = json(request.body);
         self.secret.as_ref().map(|secret| secret.fill(request, Item(document.as_ref()), &[]))
     }
 
@@ -87,7 +88,7 @@ impl Handshake {
     /// # Errors
     /// [`HandshakeError`]: a value is missing or unfit, the token is not live, or there is no secret.
     pub fn answer(&self, request: &Request<'_>, secrets: &[Secret]) -> Result<HandshakeAnswer, HandshakeError> {
-        let document = serde_json::from_slice::<Value>(request.body).ok();
+        let document = json(request.body);
         let fill = |template: &AnswerTemplate| template.fill(request, Item(document.as_ref()), secrets);
         if let Some(token) = &self.token {
             let token = fill(token)?;

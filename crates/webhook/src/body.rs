@@ -46,6 +46,11 @@ pub fn values_at<'p>(body: &[u8], pointers: impl IntoIterator<Item = &'p str>) -
     })
 }
 
+/// Returns the document that the bytes are; `None` if they are not JSON.
+pub(crate) fn json(bytes: &[u8]) -> Option<Value> {
+    serde_json::from_str(str::from_utf8(bytes).ok()?).ok()
+}
+
 /// Returns the names of a pointer, from the outside in.
 fn names(pointer: &str) -> Vec<String> {
     pointer.split('/').skip(1).map(|name| name.replace("~1", "/").replace("~0", "~")).collect()

@@ -1,6 +1,7 @@
 //! Public keys as JSON Web Keys (RFC 7517): one as a secret, or a set that a provider publishes.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::der;
 use crate::encoding::Encoding;
@@ -35,16 +36,16 @@ pub(crate) fn key(text: &str) -> Option<PublicKey> {
 /// Returns the keys of a set that may verify signatures. Others are ignored (RFC 7517, section 5).
 pub(crate) fn set(file: &[u8]) -> Result<Vec<PublicKey>, KeyError> {
     #[derive(Deserialize)]
-    struct Set {
-        keys: Vec<serde_json::Value>,
+    struct Set<'a> {
+        #[serde(borrow)]
+        keys: Vec<&'a RawValue>,
     }
     let error = |reason| KeyError::KeySet { reason };
-    let set: Set = serde_json::from_slice(file).map_err(|_| error("it is not JSON with a list of keys"))?;
+    let set: Set<'_> = serde_json::from_slice(file).map_err(|_| error("it is not JSON with a list of keys"))?;
     if set.keys.len() > KEYS_MAX {
         return Err(error("it has too many keys"));
     }
-    let keys = set.keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok()?.key());
-    let keys: Vec<_> = keys.collect();
+    let keys: Vec<_> = set.keys.iter().filter_map(|text| key(text.get())).collect();
     if keys.is_empty() { Err(error("it has no key for signatures")) } else { Ok(keys) }
 }
 

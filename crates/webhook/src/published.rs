@@ -1,5 +1,6 @@
 //! Verification with the key that a provider publishes.
 
+use crate::body::json;
 use crate::error::SignatureError;
 use crate::handshake::Handshake;
 use crate::key_source::{CertificateSource, KeySource};
@@ -83,7 +84,7 @@ impl Scheme {
     /// The URL is missing, or is not on a host of the provider.
     pub fn visit(&self, handshake: &Handshake, request: &Request<'_>) -> Result<Option<String>, SignatureError> {
         let Some(pointer) = &handshake.visits else { return Ok(None) };
-        let document = serde_json::from_slice(request.body).ok();
+        let document = json(request.body);
         let missing = || SignatureError::Missing { place: format!("{pointer} in the body") };
         let url = Item(document.as_ref()).text(pointer).ok_or_else(missing)?;
         match &self.keys {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 
+use crate::body;
 use crate::encoding::Encoding;
 use crate::error::SignatureError;
 use crate::key_source::KeySource;
@@ -77,7 +78,7 @@ impl<'t> Token<'t> {
         else {
             return Err(malformed());
         };
-        let json = |segment: &[u8]| serde_json::from_slice::<Value>(&Encoding::Base64url.decode(segment)?).ok();
+        let json = |segment: &[u8]| body::json(&Encoding::Base64url.decode(segment)?);
         let header = json(head).ok_or_else(malformed)?;
         // The algorithm is the scheme's, never the token's choice (RFC 8725, section 3.1).
         if header["alg"].as_str() != scheme.algorithm.token_name() || header.get("crit").is_some() {
