@@ -12,8 +12,8 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 use sluicegate_simulation::{BoxError, Run, Settings, run, shrink};
 
-/// The most memory of the process for each simulation at a time, in MiB. It was 514 in 149 simulations on RabbitMQ, one at
-/// a time: few have large payloads, of which a batch has many copies. A leak of the product adds up over the seeds.
+/// The most memory of the process for each simulation at a time, in MiB. It was 514 in 149 simulations on RabbitMQ, one
+/// at a time: few have large payloads, of which a batch has many copies. A leak of the product adds up over the seeds.
 const MEMORY_MIB_MAX: u64 = 1_024;
 
 /// Simulates the whole path under faults, and shrinks what it finds.

@@ -39,7 +39,8 @@ def by_confluent():
 async def by_aiokafka():
     from aiokafka import AIOKafkaConsumer, TopicPartition
 
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers, check_crcs=True)
+    # An assignment starts at the end of a partition by default, which may happen after the seek below.
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers, check_crcs=True, auto_offset_reset="earliest")
     await consumer.start()
     try:
         for partition in sorted((await consumer._client.fetch_all_metadata()).partitions_for_topic(topic)):
