@@ -44,6 +44,8 @@ impl Ledger {
         let is_last = |receives| is_last(scenario, entry, receives);
         let is_right = match code {
             "undecodable" => !is_never_undecodable,
+            // Also while the store is away, when no handler was called, and after a reject that was not stored.
+            "retry_queue_missing" => entry.is_unroutable,
             _ if !is_event => false,
             // RabbitMQ has no last receive, after which it would dead-letter the message itself.
             "in_progress" => {
@@ -56,8 +58,6 @@ impl Ledger {
                 scenario.has_table && !scenario.rabbitmq && entry.is_touched && receives.is_some_and(is_last)
             }
             "no_handler" => sent.sender == Sender::OtherType || sent.sender == Sender::Raw && !always_accepts_raw,
-            // Also while the store is away, when no handler was called.
-            "retry_queue_missing" => entry.is_unroutable,
             _ if sent.sender == Sender::OtherType && !scenario.changes(Change::HandlesOthers) => false,
             _ if sent.sender == Sender::Raw && !accepts_raw => false,
             NEW_VERSION => scenario.changes(Change::Rejects) && entry.calls > 0,
