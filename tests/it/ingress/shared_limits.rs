@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 use sluicegate_idempotency::MemoryStore;
 use sluicegate_ingress::{AnyStore, Ingress};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::limits::{contract, order};
@@ -114,26 +115,34 @@ async fn a_request_that_the_table_refuses_counts_for_no_other_limit() {
     assert_eq!(found, [admitted.clone(), refused("principal"), refused("principal"), admitted, refused("address")]);
 }
 
-/// Returns a service in front of DynamoDB, and the number of its requests.
-async fn counted(endpoint: String) -> (String, Arc<AtomicUsize>) {
+/// Returns a service in front of DynamoDB that calls `before` for each request, and forwards it then.
+async fn in_front_of<Before>(endpoint: String, before: impl Fn() -> Before + Clone + Send + Sync + 'static) -> String
+where
+    Before: Future<Output = ()> + Send,
+{
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let (http, requests) = (reqwest::Client::new(), Arc::new(AtomicUsize::new(0)));
-    let counter = Arc::clone(&requests);
+    let http = reqwest::Client::new();
     let service = axum::Router::new().fallback(async move |headers: http::HeaderMap, body: axum::body::Bytes| {
-        counter.fetch_add(1, Ordering::Relaxed);
+        before().await;
         let answer = http.post(endpoint).headers(headers).body(body).send().await.unwrap();
         (answer.status(), answer.bytes().await.unwrap())
     });
     tokio::spawn(async { axum::serve(listener, service).await });
-    (url, requests)
+    url
 }
 
 #[tokio::test]
 async fn an_admitted_request_is_one_write_and_one_over_the_limit_none() {
     let endpoint = emulator().await;
     let table = dynamodb(&endpoint, true).await;
-    let (url, writes) = counted(endpoint).await;
+    let writes = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&writes);
+    let count = move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(())
+    };
+    let url = in_front_of(endpoint, count).await;
     let (broker, limits) = (Broker::default(), "{ limit: 4, window: 24h, by: route, store: dynamodb }");
     let (ingress, other) =
         (environment(limits, &broker, dynamodb(&url, false).await), environment(limits, &broker, table));
@@ -153,4 +162,30 @@ async fn an_admitted_request_is_one_write_and_one_over_the_limit_none() {
         send(&ingress).await;
     }
     assert_eq!(found, [(202, 1), (202, 1), (202, 0), (202, 0), (429, 1), (429, 0), (429, 0)]);
+}
+
+#[tokio::test]
+async fn a_request_that_another_overtakes_is_answered_with_what_is_left() {
+    for (limit, second_has, first_has) in [(4, "r=3;t=21600", "r=2;t=21600"), (1, "r=0;t=86400", "r=0;t=86400")] {
+        let endpoint = emulator().await;
+        let table = dynamodb(&endpoint, true).await;
+        let (arrived, (overtaken, go_on)) = (Arc::new(Notify::new()), watch::channel(false));
+        let at_the_table = Arc::clone(&arrived);
+        let hold = move || {
+            at_the_table.notify_one();
+            let mut go_on = go_on.clone();
+            async move { drop(go_on.wait_for(|overtaken| *overtaken).await) }
+        };
+        let url = in_front_of(endpoint, hold).await;
+        let (broker, limits) =
+            (Broker::default(), format!("{{ limit: {limit}, window: 24h, by: principal, store: dynamodb }}"));
+        let held = Arc::new(environment(&limits, &broker, dynamodb(&url, false).await));
+        let other = environment(&limits, &broker, table);
+        let first = tokio::spawn(async move { answer(&held, &order("writer", None)).await });
+        arrived.notified().await;
+        let second = answer(&other, &order("writer", None)).await;
+        overtaken.send_replace(true);
+        let found = [second, first.await.unwrap()].map(|answer| answer["headers"]["ratelimit"].clone());
+        assert_eq!(found, [second_has, first_has].map(|has| format!(r#""principal";{has}"#)), "{limit}");
+    }
 }

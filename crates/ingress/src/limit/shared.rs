@@ -81,23 +81,25 @@ impl RateLimits {
         store: &AnyStore,
         deadline: Instant,
     ) -> Result<Result<Left, Duration>, StoreError> {
-        let (hash, now_ns) = (self.caller(limiter.by, request), now_ns());
+        let (hash, came_ns) = (self.caller(limiter.by, request), now_ns());
         let known_due_ns = limiter.callers.get(hash);
-        if let Err(wait) = limiter.quota.take(known_due_ns, now_ns) {
+        if let Err(wait) = limiter.quota.take(known_due_ns, came_ns) {
             return Ok(Err(wait));
         }
         let (domain, name) = caller(limiter.by, request);
         let named = [request.routed().operation().id.as_str(), limiter.by.name(), domain, &*name];
         let key = format!("limit/{}", deterministic_id(named));
         let (period_ns, tolerance_ns) = (limiter.quota.period_ns, limiter.quota.tolerance_ns());
-        let take = Take { key: &key, now_ns, period_ns, tolerance_ns, known_due_ns };
+        let take = Take { key: &key, now_ns: came_ns, period_ns, tolerance_ns, known_due_ns };
         let left = deadline.saturating_duration_since(Instant::now());
         let taken = store.take(&take, Instant::now() + TAKE_TIMEOUT.min(left / 2)).await?;
         let (Taken::Within { due_ns } | Taken::Exceeded { due_ns }) = taken;
         let Ok(_) = limiter.callers.replace(hash, |known_ns| Ok::<_, Infallible>(known_ns.max(due_ns)));
+        // As of now: a request that came later may have been counted first, and its time is then in the due time.
+        let now_ns = now_ns();
         Ok(match taken {
             Taken::Within { due_ns } => Ok(limiter.quota.left(due_ns, now_ns)),
-            Taken::Exceeded { due_ns } => Err(limiter.quota.left(due_ns, now_ns).more_in),
+            Taken::Exceeded { due_ns } => Err(limiter.quota.take(due_ns, now_ns).err().unwrap_or_default()),
         })
     }
 }
