@@ -288,7 +288,10 @@ impl<S: Source> RunningBatch<'_, S> {
         let Some(unlogged) = settlement.unlogged.take() else { return };
         let Unlogged { delivery, mut reason } = *unlogged;
         if let Some(rejection) = self.source.dead_lettered_instead(index) {
-            settlement.disposition = Disposition::Rejected;
+            settlement.disposition = match delivery {
+                Some(_) => Disposition::Rejected,
+                None => Disposition::Undecodable,
+            };
             reason = rejection.into();
             if let (Some(statuses), Some(delivery)) = (self.run.statuses, &delivery) {
                 statuses.settled(delivery, settlement.disposition, &reason, false);

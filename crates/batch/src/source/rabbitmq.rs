@@ -47,7 +47,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -209,8 +209,8 @@ impl<P: Publish> RabbitmqSource<P> {
         }
         self.ordered.arrange(&mut received);
         let placed = received.iter().map(|_| AtomicBool::new(false)).collect();
-        let (dead_lettered_instead, failure) = Default::default();
-        Ok(Batch { source: self, received, deadlines, placed, dead_lettered_instead, failure })
+        let (not_dead_lettered, dead_lettered_instead, failure) = Default::default();
+        Ok(Batch { source: self, received, deadlines, placed, not_dead_lettered, dead_lettered_instead, failure })
     }
 }
 
@@ -221,6 +221,8 @@ pub(crate) struct Batch<'a, P = Broker> {
     deadlines: Deadlines,
     /// Whether the broker confirmed a copy of each message.
     placed: Vec<AtomicBool>,
+    /// Why messages should be dead letters whose copy is not known to be stored. They are retried.
+    not_dead_lettered: Mutex<BTreeMap<usize, Rejection>>,
     /// Why messages without a retry queue were dead-lettered.
     dead_lettered_instead: Mutex<BTreeMap<usize, Rejection>>,
     /// Why the batch is returned: the error of the first publish that failed, or that ordered messages are returned.
@@ -274,12 +276,15 @@ impl<P: Publish> Source for Batch<'_, P> {
     }
 
     async fn dead_letter(&self, index: usize, rejection: &Rejection) -> Result<(), SendError> {
+        // Before the publish, which may be cancelled.
+        lock(&self.not_dead_lettered).insert(index, rejection.clone());
         let placed = self.dead_letter_copy(index, rejection, self.deadlines.dead_letter_until).await;
-        placed.inspect_err(|error| {
-            if !matches!(error, SendError::Unroutable { .. }) {
-                self.fail(error);
-            }
-        })
+        match &placed {
+            Ok(()) => drop(lock(&self.not_dead_lettered).remove(&index)),
+            Err(SendError::Unroutable { .. }) => {}
+            Err(error) => self.fail(error),
+        }
+        placed
     }
 
     async fn return_to_queue(&self, returned: &[(usize, Option<Duration>)]) {
@@ -300,7 +305,7 @@ impl<P: Publish> Source for Batch<'_, P> {
     }
 
     fn dead_lettered_instead(&self, index: usize) -> Option<Rejection> {
-        self.dead_lettered_instead.lock().unwrap_or_else(PoisonError::into_inner).remove(&index)
+        lock(&self.dead_lettered_instead).remove(&index)
     }
 
     /// Succeeds only if every message is done or has a confirmed copy.
@@ -345,12 +350,12 @@ impl<P: Publish> Batch<'_, P> {
                 reason,
                 "no retry queue: the message is dead-lettered"
             );
-            let rejection =
-                Rejection::new(codes::RETRY_QUEUE_MISSING, format!("the retry queue {name} does not exist"));
+            let missing =
+                || Rejection::new(codes::RETRY_QUEUE_MISSING, format!("the retry queue {name} does not exist"));
+            let rejection = lock(&self.not_dead_lettered).remove(&index).unwrap_or_else(missing);
             placed = self.dead_letter_copy(index, &rejection, deadline).await;
             if placed.is_ok() {
-                let mut instead = self.dead_lettered_instead.lock().unwrap_or_else(PoisonError::into_inner);
-                instead.insert(index, rejection);
+                lock(&self.dead_lettered_instead).insert(index, rejection);
             }
         }
         if let Err(error) = placed {
@@ -391,10 +396,14 @@ impl<P: Publish> Batch<'_, P> {
 
     /// Records why the batch is returned, unless a reason is known.
     fn fail_because(&self, reason: impl FnOnce() -> String) {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(reason);
+        lock(&self.failure).get_or_insert_with(reason);
     }
 
     fn failure(&self) -> Option<String> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.failure).clone()
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -44,9 +44,9 @@ impl Ledger {
         let is_last = |receives| is_last(scenario, entry, receives);
         let is_right = match code {
             "undecodable" => !is_never_undecodable,
-            // Also while the store is away, when no handler was called, and after a reject that was not stored.
-            "retry_queue_missing" => entry.is_unroutable,
             _ if !is_event => false,
+            // Also while the store is away, when no handler was called.
+            "retry_queue_missing" => entry.is_unroutable,
             // RabbitMQ has no last receive, after which it would dead-letter the message itself.
             "in_progress" => {
                 scenario.has_store

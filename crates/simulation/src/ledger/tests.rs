@@ -437,9 +437,12 @@ fn the_last_receive_on_rabbitmq_is_later_only_by_those_without_a_failure() {
             ledger.dead_lettered(NOW, scenario, 1, EXHAUSTED, &reason);
         });
     }
-    for (is_unroutable, expected) in [(true, &[][..]), (false, wrong)] {
+    let client = Sender::Client;
+    let kinds = [(client, true, &[][..]), (client, false, wrong), (Sender::Undecodable, true, wrong)];
+    for (sender, is_unroutable, expected) in kinds {
         check(expected, |ledger, scenario| {
             scenario.rabbitmq = true;
+            scenario.messages[0].sender = sender;
             if is_unroutable {
                 ledger.unroutable(0);
             }

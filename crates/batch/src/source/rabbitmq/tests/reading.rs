@@ -66,6 +66,7 @@ fn a_messages_age_counts_from_its_event_else_from_its_timestamp() {
         received,
         deadlines,
         placed: Vec::new(),
+        not_dead_lettered: Mutex::default(),
         dead_lettered_instead: Mutex::default(),
         failure,
     };

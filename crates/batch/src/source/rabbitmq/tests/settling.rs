@@ -167,6 +167,31 @@ async fn a_retry_without_its_queue_is_counted_and_has_the_status_of_a_dead_lette
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dead_letter_without_its_retry_queue_keeps_its_reason() {
+    let mut undecodable = message("", "m");
+    undecodable["data"] = STANDARD.encode(b"\xFF").into();
+    undecodable["basicProperties"]["contentType"] = "application/cloudevents+json".into();
+    let codes = [(message("reject", "m"), "card_bad", "rejected"), (undecodable, "undecodable", "undecodable")];
+    let missing = ("q.retry.1s".to_owned(), vec![Fate::Unroutable]);
+    for (message, code, outcome) in codes {
+        for fate in [Fate::Unroutable, Fate::Confirmed] {
+            let source = source(Fake {
+                fates: Mutex::new([("q.dlq".to_owned(), vec![fate, Fate::Confirmed]), missing.clone()].into()),
+                ..Fake::default()
+            });
+            let event = batch(std::slice::from_ref(&message));
+            let (settlements, answer) = settle(&source, &consumer(&Arc::default()), &event, None).await;
+            assert!(answer.is_ok());
+            assert_eq!(settlements[0].disposition.as_str(), outcome);
+            let confirmed = source.broker.confirmed.lock().unwrap();
+            let codes: Vec<_> =
+                confirmed.iter().map(|sent| (sent.queue.as_str(), sent.text("sluicegate-code"))).collect();
+            assert_eq!(codes, [("q.dlq", Some(code))]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_missing_queue_neither_loses_a_message_nor_stops_the_others() {
     let messages = [message("done", "1"), message("retry", "2"), message("reject", "3")];
     let (retry, dead): (&[Fate], &[Fate]) = (&[Fate::Unroutable], &[Fate::Unroutable]);
