@@ -57,6 +57,8 @@ pub(crate) struct Workload {
     pub(crate) burst: u32,
     /// Whether there are large ones among them.
     pub(crate) is_large: bool,
+    /// Whether a quarter of them are texts of another program, otherwise one of a hundred.
+    pub(crate) is_raw: bool,
 }
 
 /// Where a message comes from.
@@ -94,12 +96,13 @@ pub(crate) enum Behaviour {
 impl Message {
     /// Returns a message of a workload of `count`.
     pub(crate) fn new(dice: &Dice, number: u32, count: u32, workload: &Workload) -> Self {
-        let Workload { lasts, idle, burst, is_large } = *workload;
+        let Workload { lasts, idle, burst, is_large, is_raw } = *workload;
         let mut rng = dice.about("message", u64::from(number));
         let sender = match rng.u32(0..100) {
             0 => Sender::OtherType,
             1 => Sender::Raw,
             2 => Sender::Undecodable,
+            3..27 if is_raw => Sender::Raw,
             _ => Sender::Client,
         };
         let mut message = Self {
@@ -190,7 +193,8 @@ mod tests {
     #[test]
     fn large_payloads_are_about_the_limits() {
         let dice = Dice::new(7);
-        let workload = Workload { lasts: Duration::from_secs(60), idle: Duration::ZERO, burst: 1, is_large: true };
+        let workload =
+            Workload { lasts: Duration::from_secs(60), idle: Duration::ZERO, burst: 1, is_large: true, is_raw: false };
         let new = |number| Message::new(&dice, number, 100, &workload);
         let large = (0..20_000).map(new).filter(|message| message.sender == Sender::Client);
         let mut sizes: Vec<_> = large
@@ -206,7 +210,8 @@ mod tests {
 
     #[test]
     fn the_number_of_a_message_is_found_in_its_payload() {
-        let workload = Workload { lasts: Duration::from_secs(60), idle: Duration::ZERO, burst: 1, is_large: true };
+        let workload =
+            Workload { lasts: Duration::from_secs(60), idle: Duration::ZERO, burst: 1, is_large: true, is_raw: false };
         let message = Message::new(&Dice::new(7), 42, 100, &workload);
         assert_eq!(number_in(&message.payload()), Some(42));
         assert_eq!(number_in("sim#1"), None);

@@ -33,6 +33,9 @@ const BURST_MAX: u32 = 32;
 /// In one of so many seeds, one message of a hundred is large.
 const LARGE_EVERY: u32 = 32;
 
+/// In one of so many seeds, a quarter of the messages are texts of another program.
+const RAW_EVERY: u32 = 8;
+
 /// How many failures in one call's place are expected of a hundred calls, at most.
 const FAULTS_PERCENT_MAX: u32 = 20;
 
@@ -121,7 +124,8 @@ impl Scenario {
         let burst = if rng.bool() { 1 } else { rng.u32(1..=BURST_MAX) };
         // Most of the time would be spent on their bytes, so they are in few seeds.
         let is_large = rng.u32(0..LARGE_EVERY) == 0;
-        let workload = Workload { lasts: WORKLOAD, idle, burst, is_large };
+        let is_raw = dice.about("raw", 0).u32(0..RAW_EVERY) == 0;
+        let workload = Workload { lasts: WORKLOAD, idle, burst, is_large, is_raw };
         let messages: Vec<_> = (0..count).map(|number| Message::new(dice, number, count, &workload)).collect();
         Self {
             rabbitmq,

@@ -77,7 +77,13 @@ mod tests {
     fn each_message_is_sent_once_and_in_order() {
         for seed in 0..8 {
             let dice = Dice::new(seed);
-            let workload = Workload { lasts: Duration::from_secs(60), idle: Duration::ZERO, burst: 4, is_large: true };
+            let workload = Workload {
+                lasts: Duration::from_secs(60),
+                idle: Duration::ZERO,
+                burst: 4,
+                is_large: true,
+                is_raw: true,
+            };
             let messages: Vec<_> = (0..200).map(|number| Message::new(&dice, number, 200, &workload)).collect();
             let sendings = Sending::all(&dice, &messages);
             let numbers: Vec<u32> = sendings.iter().flat_map(|sending| sending.messages.clone()).collect();
