@@ -33,7 +33,8 @@ const BURST_MAX: u32 = 32;
 /// In one of so many seeds, one message of a hundred is large.
 const LARGE_EVERY: u32 = 32;
 
-/// In one of so many seeds, a quarter of the messages are texts of another program.
+/// In one of so many seeds, a quarter of the messages are texts of another program. They have a handler and a store, and
+/// the dead-letter tool redrives them.
 const RAW_EVERY: u32 = 8;
 
 /// How many failures in one call's place are expected of a hundred calls, at most.
@@ -116,15 +117,15 @@ impl Scenario {
         rates[Site::Secret as usize] = rates[Site::Secret as usize].min(5);
         let idle = if rng.u32(0..8) == 0 { IDLE_MAX.mul_f64(rng.f64()) } else { Duration::ZERO };
         let outages = if is_calm { 0 } else { rng.usize(0..3) };
-        let redrives = if rng.bool() { 0 } else { rng.usize(1..=2) };
+        let is_raw = dice.about("raw", 0).u32(0..RAW_EVERY) == 0;
+        let redrives = if rng.bool() && !is_raw { 0 } else { rng.usize(1..=2) };
         let at = |rng: &mut Rng| (WORKLOAD + FAULTS_AFTER).mul_f64(rng.f64());
         let window_s = if fifo || rng.bool() { 0 } else { rng.u64(1..=5) };
-        let has_store = rng.bool();
+        let has_store = rng.bool() || is_raw;
         let receive_count_max = if fifo && !rabbitmq { for_fifo } else { rng.u32(1..=6) };
         let burst = if rng.bool() { 1 } else { rng.u32(1..=BURST_MAX) };
         // Most of the time would be spent on their bytes, so they are in few seeds.
         let is_large = rng.u32(0..LARGE_EVERY) == 0;
-        let is_raw = dice.about("raw", 0).u32(0..RAW_EVERY) == 0;
         let workload = Workload { lasts: WORKLOAD, idle, burst, is_large, is_raw };
         let messages: Vec<_> = (0..count).map(|number| Message::new(dice, number, count, &workload)).collect();
         Self {
@@ -141,7 +142,7 @@ impl Scenario {
             fifo_receive_count_max,
             has_store,
             has_table: has_store && later.bool(),
-            accepts_raw: rng.bool(),
+            accepts_raw: rng.bool() || is_raw,
             deploy: later.bool().then(|| Deploy::new(&mut later, WORKLOAD + FAULTS_AFTER)),
             contract_changes_at: WORKLOAD.mul_f64(2.0 * later.f64()),
             skew_max: match later.u32(0..4) {
@@ -157,7 +158,7 @@ impl Scenario {
             faults_until: idle + WORKLOAD + FAULTS_AFTER.mul_f64(rng.f64()),
             rest: if rabbitmq { WORKLOAD + FAULTS_AFTER..WORKLOAD / 2 + idle } else { Duration::ZERO..Duration::ZERO },
             redrives: (0..redrives).map(|_| at(&mut rng)).collect(),
-            has_tool: later.bool(),
+            has_tool: later.bool() || is_raw,
             key_changes_at: WORKLOAD.mul_f64(rng.f64()),
             sendings: Sending::all(dice, &messages),
             messages,
