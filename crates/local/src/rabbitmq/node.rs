@@ -145,7 +145,8 @@ impl RabbitmqNode {
         Err(NodeError::Ended { reason, log })
     }
 
-    /// Kills the node with SIGKILL, like a crash of the machine, and returns when its processes have ended.
+    /// Kills the node with SIGKILL, like a crash of the machine, and returns when it has ended and its ports are free.
+    /// Its helpers end too, on a busy machine a moment later.
     pub async fn kill(&mut self) {
         if let Some(process) = self.process.take() {
             drop(process);
@@ -153,7 +154,7 @@ impl RabbitmqNode {
         }
     }
 
-    /// Shuts the node down cleanly, which takes some seconds, and returns when its processes have ended. Dropping it is
+    /// Shuts the node down cleanly, which takes some seconds, and returns as [`kill`](Self::kill) does. Dropping it is
     /// quicker.
     pub async fn stop(mut self) {
         if let Some(process) = &mut self.process {
@@ -174,7 +175,7 @@ impl RabbitmqNode {
         self.process.iter().for_each(Process::thaw);
     }
 
-    /// Waits until the processes of the group are reaped.
+    /// Waits until the node is reaped and its ports are free.
     async fn gone(&self) {
         // Cannot fail: `self` holds the sender.
         let _ = self.live.subscribe().wait_for(|count| *count == 0).await;
