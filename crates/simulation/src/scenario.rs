@@ -33,8 +33,8 @@ const BURST_MAX: u32 = 32;
 /// In one of so many seeds, one message of a hundred is large.
 const LARGE_EVERY: u32 = 32;
 
-/// In one of so many seeds, a quarter of the messages are texts of another program. They have a handler and a store, and
-/// the dead-letter tool redrives them.
+/// In one of so many seeds, a quarter of the messages are texts of another program. They have a handler and a store,
+/// and the dead-letter tool redrives them.
 const RAW_EVERY: u32 = 8;
 
 /// How many failures in one call's place are expected of a hundred calls, at most.
