@@ -164,28 +164,44 @@ async fn an_admitted_request_is_one_write_and_one_over_the_limit_none() {
     assert_eq!(found, [(202, 1), (202, 1), (202, 0), (202, 0), (429, 1), (429, 0), (429, 0)]);
 }
 
+/// Sends two requests with a limit in a day. Returns the answers to the second, and to the first, which the second has
+/// overtaken on the way to the table.
+async fn overtaken(limit: u32) -> [Value; 2] {
+    let endpoint = emulator().await;
+    let table = dynamodb(&endpoint, true).await;
+    let (arrived, (overtaken, go_on)) = (Arc::new(Notify::new()), watch::channel(false));
+    let at_the_table = Arc::clone(&arrived);
+    let hold = move || {
+        at_the_table.notify_one();
+        let mut go_on = go_on.clone();
+        async move { drop(go_on.wait_for(|overtaken| *overtaken).await) }
+    };
+    let url = in_front_of(endpoint, hold).await;
+    let limits = format!("{{ limit: {limit}, window: 24h, by: principal, store: dynamodb }}");
+    let broker = Broker::default();
+    let held = Arc::new(environment(&limits, &broker, dynamodb(&url, false).await));
+    let other = environment(&limits, &broker, table);
+    let first = tokio::spawn(async move { answer(&held, &order("writer", None)).await });
+    arrived.notified().await;
+    let second = answer(&other, &order("writer", None)).await;
+    overtaken.send_replace(true);
+    [second, first.await.unwrap()]
+}
+
 #[tokio::test]
 async fn a_request_that_another_overtakes_is_answered_with_what_is_left() {
-    for (limit, second_has, first_has) in [(4, "r=3;t=21600", "r=2;t=21600"), (1, "r=0;t=86400", "r=0;t=86400")] {
-        let endpoint = emulator().await;
-        let table = dynamodb(&endpoint, true).await;
-        let (arrived, (overtaken, go_on)) = (Arc::new(Notify::new()), watch::channel(false));
-        let at_the_table = Arc::clone(&arrived);
-        let hold = move || {
-            at_the_table.notify_one();
-            let mut go_on = go_on.clone();
-            async move { drop(go_on.wait_for(|overtaken| *overtaken).await) }
+    for (limit, expected, wait_max_s) in [(4, ["r=3", "r=2"], 21_600), (1, ["r=0", "r=0"], 86_400)] {
+        let answers = loop {
+            let answers = overtaken(limit).await;
+            // On a busy machine, the first may wait for the table longer than the limit of a second.
+            if answers[1]["statusCode"] != 503 {
+                break answers;
+            }
         };
-        let url = in_front_of(endpoint, hold).await;
-        let (broker, limits) =
-            (Broker::default(), format!("{{ limit: {limit}, window: 24h, by: principal, store: dynamodb }}"));
-        let held = Arc::new(environment(&limits, &broker, dynamodb(&url, false).await));
-        let other = environment(&limits, &broker, table);
-        let first = tokio::spawn(async move { answer(&held, &order("writer", None)).await });
-        arrived.notified().await;
-        let second = answer(&other, &order("writer", None)).await;
-        overtaken.send_replace(true);
-        let found = [second, first.await.unwrap()].map(|answer| answer["headers"]["ratelimit"].clone());
-        assert_eq!(found, [second_has, first_has].map(|has| format!(r#""principal";{has}"#)), "{limit}");
+        for (answer, expected) in answers.iter().zip(expected) {
+            let fields: Vec<_> = answer["headers"]["ratelimit"].as_str().unwrap().split(';').collect();
+            let wait_s: u32 = fields[2].strip_prefix("t=").unwrap().parse().unwrap();
+            assert_eq!((fields[1], wait_s <= wait_max_s), (expected, true), "{answer}");
+        }
     }
 }
