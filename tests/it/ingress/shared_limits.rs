@@ -28,7 +28,7 @@ fn facts(answer: &Value) -> (u64, String, Value) {
 
 #[tokio::test]
 async fn two_environments_admit_together_exactly_the_limit() {
-    let limits = "{ limit: 8, window: 24h, by: principal, store: dynamodb }";
+    let limits = "{ limit: 20, window: 24h, by: principal, store: dynamodb }";
     let endpoint = emulator().await;
     let memory = MemoryStore::default();
     let in_memory = || AnyStore::Memory(memory.clone());
@@ -37,25 +37,25 @@ async fn two_environments_admit_together_exactly_the_limit() {
         let broker = Broker::default();
         let environments = stores.map(|store| Arc::new(environment(limits, &broker, store)));
         let mut requests = JoinSet::new();
-        for number in 0..12 {
+        for number in 0..32 {
             let ingress = Arc::clone(&environments[number % 2]);
             requests.spawn(async move { answer(&ingress, &order("writer", None)).await });
         }
         let answers = requests.join_all().await;
         let admitted = answers.iter().filter(|answer| answer["statusCode"] == 202).count();
-        assert_eq!((admitted, broker.len()), (8, 8), "{answers:?}");
-        // One request in 24 h / 8 = 10,800 s.
+        assert_eq!((admitted, broker.len()), (20, 20), "{answers:?}");
+        // One request in 24 h / 20 = 4,320 s.
         for refused in answers.iter().filter(|answer| answer["statusCode"] != 202) {
             assert_eq!(facts(refused), (429, "rate_limited".to_owned(), json!(["principal"])), "{refused}");
             let wait_s: u64 = refused["headers"]["retry-after"].as_str().unwrap().parse().unwrap();
-            assert!((10_780..=10_800).contains(&wait_s), "{refused}");
+            assert!((4_300..=4_320).contains(&wait_s), "{refused}");
         }
         // Whatever the order, each admitted request left another number.
         let left =
             |answer: &Value| answer["headers"]["ratelimit"].as_str().unwrap().split(';').nth(1).unwrap().to_owned();
         let mut found: Vec<_> = answers.iter().filter(|answer| answer["statusCode"] == 202).map(left).collect();
         found.sort_unstable();
-        let mut expected: Vec<_> = (0..8).map(|left| format!("r={left}")).collect();
+        let mut expected: Vec<_> = (0..20).map(|left| format!("r={left}")).collect();
         expected.sort_unstable();
         assert_eq!(found, expected);
         // Another caller has an allowance of its own.
@@ -191,17 +191,18 @@ async fn overtaken(limit: u32) -> [Value; 2] {
 #[tokio::test]
 async fn a_request_that_another_overtakes_is_answered_with_what_is_left() {
     for (limit, expected, wait_max_s) in [(4, ["r=3", "r=2"], 21_600), (1, ["r=0", "r=0"], 86_400)] {
-        let answers = loop {
-            let answers = overtaken(limit).await;
-            // On a busy machine, the first may wait for the table longer than the limit of a second.
-            if answers[1]["statusCode"] != 503 {
-                break answers;
+        let mut answers = overtaken(limit).await;
+        // On a busy machine, the first may wait for the table longer than the limit of a second.
+        for _ in 0..9 {
+            if answers[1]["statusCode"] == 503 {
+                answers = overtaken(limit).await;
             }
-        };
+        }
         for (answer, expected) in answers.iter().zip(expected) {
             let fields: Vec<_> = answer["headers"]["ratelimit"].as_str().unwrap().split(';').collect();
             let wait_s: u32 = fields[2].strip_prefix("t=").unwrap().parse().unwrap();
-            assert_eq!((fields[1], wait_s <= wait_max_s), (expected, true), "{answer}");
+            assert_eq!(fields[1], expected, "{answer}");
+            assert!((wait_max_s - 20..=wait_max_s).contains(&wait_s), "{answer}");
         }
     }
 }
