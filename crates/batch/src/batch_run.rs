@@ -288,6 +288,7 @@ impl<S: Source> RunningBatch<'_, S> {
         let Some(unlogged) = settlement.unlogged.take() else { return };
         let Unlogged { delivery, mut reason } = *unlogged;
         if let Some(rejection) = self.source.dead_lettered_instead(index) {
+            // A message without a delivery could not be decoded.
             settlement.disposition = match delivery {
                 Some(_) => Disposition::Rejected,
                 None => Disposition::Undecodable,

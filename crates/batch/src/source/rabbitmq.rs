@@ -221,7 +221,7 @@ pub(crate) struct Batch<'a, P = Broker> {
     deadlines: Deadlines,
     /// Whether the broker confirmed a copy of each message.
     placed: Vec<AtomicBool>,
-    /// Why messages should be dead letters whose copy is not known to be stored. They are retried.
+    /// The rejections that the dead-letter queue has not confirmed. Their messages are retried.
     not_dead_lettered: Mutex<BTreeMap<usize, Rejection>>,
     /// Why messages without a retry queue were dead-lettered.
     dead_lettered_instead: Mutex<BTreeMap<usize, Rejection>>,

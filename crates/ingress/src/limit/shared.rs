@@ -95,10 +95,11 @@ impl RateLimits {
         let taken = store.take(&take, Instant::now() + TAKE_TIMEOUT.min(left / 2)).await?;
         let (Taken::Within { due_ns } | Taken::Exceeded { due_ns }) = taken;
         let Ok(_) = limiter.callers.replace(hash, |known_ns| Ok::<_, Infallible>(known_ns.max(due_ns)));
-        // As of now: a request that came later may have been counted first, and its time is then in the due time.
+        // Not `came_ns`: if a request that came later was counted first, the due time counts from when that one came.
         let now_ns = now_ns();
         Ok(match taken {
             Taken::Within { due_ns } => Ok(limiter.quota.left(due_ns, now_ns)),
+            // Without a wait, if its turn has come meanwhile.
             Taken::Exceeded { due_ns } => Err(limiter.quota.take(due_ns, now_ns).err().unwrap_or_default()),
         })
     }
