@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use sluicegate_aws_client::AwsEnvironment;
+use sluicegate_batch::{AnyStore, DynamoDbStore};
 use sluicegate_contract::Contract;
 use sluicegate_contract::secret_entry::ApiKey;
 use sluicegate_ingress::{AnyProducer, FetchError, Ingress, SecretSource};
 use sluicegate_queue::RoutingKey;
 use sluicegate_queue::queue_names::RetryDelays;
 use sluicegate_queue::rabbitmq::RabbitmqProducer;
-use sluicegate_queue::sqs::SqsProducer;
+use sluicegate_queue::sqs::{PayloadStore, SqsProducer};
 use sluicegate_telemetry::Emitter;
 use tokio::time::{sleep, timeout};
 
@@ -27,6 +28,7 @@ use crate::killable::Killable;
 use crate::ledger::Conclusion;
 use crate::message::Message;
 use crate::rabbitmq::{self, Process, Rabbitmq, User};
+use crate::s3::BUCKET;
 use crate::scenario::Scenario;
 use crate::sending::Sending;
 use crate::sqs_service::Caller;
@@ -104,14 +106,16 @@ impl IngressFunction {
         let request = Arc::new(AtomicU64::new(0));
         let process = Process::default();
         let queue = if self.world.scenario.fifo { "fifo" } else { "standard" };
+        let dialer = http_server::dialer(&self.world, Caller::Ingress(Arc::clone(&request)));
+        let environment = AwsEnvironment::read(variable)?.with_dialer(dialer);
         let producer = if self.world.scenario.rabbitmq {
             let broker = Rabbitmq::client(&self.world, &process, User::Ingress)?;
             let key = RoutingKey::parse("{type}")?;
             AnyProducer::Rabbitmq(RabbitmqProducer::new(broker, rabbitmq::QUEUE, key, RetryDelays::default()))
         } else {
-            let environment = AwsEnvironment::read(variable)?;
-            let dialer = http_server::dialer(&self.world, Caller::Ingress(Arc::clone(&request)));
-            AnyProducer::Sqs(SqsProducer::new(&environment.with_dialer(dialer), self.world.queue_url.clone()))
+            let payloads = PayloadStore::new(&environment, BUCKET);
+            let producer = SqsProducer::new(&environment, self.world.queue_url.clone());
+            AnyProducer::Sqs(producer.with_payloads(Some(payloads)))
         };
         let producers = [(queue.to_owned(), producer)];
         let number = self.environments.fetch_add(1, Ordering::Relaxed);
@@ -121,7 +125,9 @@ impl IngressFunction {
             let now = world.now();
             world.ledger().request_counted(now, counted.load(Ordering::Relaxed), lines);
         });
-        let ingress = Ingress::new(self.contracts[version], producers.into(), secrets).with_metrics(Some(emitter));
+        let keys = AnyStore::DynamoDb(Box::new(DynamoDbStore::new(&environment, "keys")));
+        let ingress = Ingress::new(self.contracts[version], producers.into(), secrets);
+        let ingress = ingress.with_metrics(Some(emitter)).with_store(Some(keys));
         let skew = self.world.skew("ingress-skew", number);
         Ok(Environment { ingress, version, skew, request, process })
     }
@@ -221,7 +227,13 @@ impl IngressFunction {
             let code = code.as_deref().unwrap_or_default();
             world.record(format_args!("answer {number} {status} {code}"));
             let conclusion = match (status, id) {
-                (202, Some(id)) => Conclusion::Accepted { id },
+                (202, Some(id)) => {
+                    Conclusion::Accepted { id, is_replayed: answer.headers.idempotency_replayed.is_some() }
+                }
+                (409, None) if world.scenario.has_keys && code == "request_in_progress" => Conclusion::NotStored,
+                (422, None) if world.scenario.shares_key(number) && code == "idempotency_key_reused" => {
+                    Conclusion::KeyReused
+                }
                 (503, Some(_)) => Conclusion::Unknown,
                 (503, None) => Conclusion::NotStored,
                 (413, None) if world.scenario.is_too_large(number) => Conclusion::TooLarge,
@@ -232,7 +244,7 @@ impl IngressFunction {
                 }
             };
             world.ledger().answered(now, attempt, &conclusion);
-            if !matches!(conclusion, Conclusion::Accepted { .. } | Conclusion::TooLarge) {
+            if matches!(conclusion, Conclusion::NotStored | Conclusion::Unknown) {
                 left.messages.push(number);
             }
         }
@@ -257,6 +269,7 @@ struct HttpAnswer {
 #[serde(rename_all = "kebab-case")]
 struct Headers {
     retry_after: Option<String>,
+    idempotency_replayed: Option<String>,
 }
 
 /// The part of the body that clients read.
@@ -291,12 +304,14 @@ impl HttpAnswer {
 
 /// Returns the event of a request as API Gateway sends it.
 fn event(scenario: &Scenario, now: Duration, request: u64, sending: &Sending) -> serde_json::Result<String> {
-    let path = match (scenario.fifo, sending.is_batch) {
-        (false, false) => "/standard",
-        (false, true) => "/standard/batch",
-        (true, false) => "/fifo",
-        (true, true) => "/fifo/batch",
+    let queue = if scenario.fifo { "/fifo" } else { "/standard" };
+    let route = match sending.is_batch {
+        true => "/batch",
+        false if scenario.has_payloads => "/large",
+        false if scenario.has_keys => "/stored",
+        false => "",
     };
+    let path = &format!("{queue}{route}");
     let messages = sending.messages.iter().filter_map(|number| scenario.messages.get(*number as usize));
     let body = messages.clone().map(Message::payload).collect::<Vec<_>>().join(",");
     let body = if sending.is_batch { format!("[{body}]") } else { body };
@@ -325,9 +340,9 @@ fn event(scenario: &Scenario, now: Duration, request: u64, sending: &Sending) ->
 /// The event of a request.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Event {
+struct Event<'e> {
     version: &'static str,
-    raw_path: &'static str,
+    raw_path: &'e str,
     raw_query_string: &'static str,
     headers: RequestHeaders,
     request_context: Value,

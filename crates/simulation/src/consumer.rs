@@ -28,8 +28,8 @@ use crate::handlers;
 use crate::http_server;
 use crate::killable::Killable;
 use crate::ledger::Ended;
-use crate::message::number_in;
 use crate::rabbitmq::{self, Process, Rabbitmq, User};
+use crate::s3::BUCKET;
 use crate::sqs_service::Caller;
 use crate::world::{Injected, World};
 
@@ -141,6 +141,7 @@ impl Environments {
         let mut builder = Consumer::builder()
             .on("sim.*", handlers::handler(world, &invocation, handlers))
             .aws_environment(environment.clone())
+            .payload_buckets(&environment, [BUCKET])
             .emitter(self.emitter(&invocation))
             .fifo_receive_count_max(scenario.fifo_receive_count_max);
         if scenario.rabbitmq {
@@ -184,7 +185,7 @@ impl Environments {
         let Event { records, by_queue } = serde_json::from_slice(&event)?;
         let of_sqs = records
             .iter()
-            .filter_map(|record| Some((number_in(record.body.get())?, record.message_id.clone().into_owned())));
+            .filter_map(|record| Some((world.number_in(record.body.get())?, record.message_id.clone().into_owned())));
         let of_rabbitmq =
             by_queue.values().flatten().filter_map(|record| Some((record.number()?, record.id().to_owned())));
         let batch: Vec<_> = of_sqs.chain(of_rabbitmq).collect();

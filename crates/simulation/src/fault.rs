@@ -30,6 +30,10 @@ pub(crate) enum Site {
     Early,
     /// The consumer calls its idempotency store. The subject is the invocation.
     Store,
+    /// The ingress calls its store of idempotency keys. The subject is the request.
+    Keys,
+    /// The ingress writes a payload to S3, or the consumer reads it. The subject is the message.
+    Payload,
     /// The dead-letter tool calls SQS. The subject is the message, or the redrive.
     Redrive,
     /// The dead-letter tool runs. The subject is the redrive.
@@ -39,7 +43,7 @@ pub(crate) enum Site {
 }
 
 impl Site {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Send,
         Self::SendBatch,
         Self::Secret,
@@ -52,6 +56,8 @@ impl Site {
         Self::Consumer,
         Self::Early,
         Self::Store,
+        Self::Keys,
+        Self::Payload,
         Self::Redrive,
         Self::Tool,
         Self::Broker,
@@ -71,6 +77,8 @@ impl Site {
             Self::Consumer => "consumer",
             Self::Early => "early",
             Self::Store => "store",
+            Self::Keys => "keys",
+            Self::Payload => "payload",
             Self::Redrive => "redrive",
             Self::Tool => "tool",
             Self::Broker => "broker",
@@ -93,7 +101,9 @@ impl Site {
             Self::Receive => &[CutAfter],
             Self::Secret => &[Fails, Late],
             Self::Ingress | Self::Tool => &[Killed],
-            Self::Store | Self::Redrive => &[CutBefore, CutAfter, Fails, FailsAfter, Late, LateEffect, Throttled],
+            Self::Store | Self::Keys | Self::Payload | Self::Redrive => {
+                &[CutBefore, CutAfter, Fails, FailsAfter, Late, LateEffect, Throttled]
+            }
             Self::Consumer => &[Killed, Killed, FailsAfter, Throttled],
             Self::Early => &[RunsOut],
             Self::Broker => &[Restarts, Blocks],

@@ -41,6 +41,10 @@ struct Entry {
     is_sent: bool,
     /// The id of the first 202.
     id: Option<String>,
+    /// Whether a request was refused because its idempotency key belongs to another message.
+    is_key_reused: bool,
+    /// Whether a fault has hit the store of its idempotency key.
+    is_key_touched: bool,
     /// The id of the event that its handler received.
     event_id: Option<String>,
     stored: u32,
@@ -311,11 +315,30 @@ impl Ledger {
             self.violated(now, Property::EverythingDrains, &format!("{left} messages are left"));
             return;
         }
+        self.check_stored_keys(now, scenario);
         let is_lost = |entry: &Entry| (entry.id.is_some() || entry.stored > 0) && entry.done == 0 && entry.dead == 0;
         let lost: Vec<usize> =
             self.messages.iter().enumerate().filter(|(_, entry)| is_lost(entry)).map(|(number, _)| number).collect();
         if !lost.is_empty() {
             self.violated(now, Property::NothingIsLost, &format!("messages {lost:?} are gone"));
+        }
+    }
+
+    fn check_stored_keys(&mut self, now: Duration, scenario: &Scenario) {
+        for messages in scenario.by_stored_key().values() {
+            let entries: Vec<_> = messages.iter().filter_map(|message| self.messages.get(*message as usize)).collect();
+            let accepted = entries.iter().filter(|entry| entry.id.is_some()).count();
+            let copies: u32 = entries.iter().map(|entry| entry.stored).sum();
+            let is_touched = entries.iter().any(|entry| entry.is_touched) || !scenario.skew_max.is_zero();
+            // The route of a FIFO queue admits requests while the store is away.
+            let is_open = scenario.fifo && entries.iter().any(|entry| entry.is_key_touched);
+            let refused = entries.iter().filter(|entry| entry.is_key_reused && entry.stored > 0).count();
+            if (accepted > 1 || refused > 0) && !is_open || copies > 1 && !is_touched {
+                let details = format!(
+                    "of messages {messages:?}, {accepted} were accepted, {copies} copies stored, and {refused} refused"
+                );
+                self.violated(now, Property::StoredKeysNameOneMessage, &details);
+            }
         }
     }
 

@@ -30,6 +30,7 @@ mod polled_sqs;
 mod property;
 mod rabbitmq;
 mod redrive;
+mod s3;
 mod scenario;
 mod sdk;
 mod sending;

@@ -1,10 +1,12 @@
 //! [`Message`]: one message of the workload: who sends it, what it is, and what its handler does.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use fastrand::Rng;
 
 use crate::dice::Dice;
+use crate::scenario::BURST_MAX;
 
 /// Starts the number of a message in its body, with a `#` after it.
 const MARK: &str = "sim";
@@ -23,6 +25,11 @@ const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 
 /// Room for the envelope and the message attributes, whose size counts towards the 1 MiB of a message of SQS too.
 const ENVELOPE_BYTES_MAX: usize = 1_024;
+
+/// If the queue accepts [`MESSAGE_BYTES_MAX`](crate::scenario::MESSAGE_BYTES_MAX): the padding of a payload that goes
+/// through S3, and the most of one that does not, in bytes.
+const IN_S3_BYTES: Range<usize> = 2_000..4_000;
+const ON_QUEUE_BYTES_MAX: usize = 200;
 
 /// Payloads about the limits, in bytes: two that are stored, one that the queue has no room for, and one that exceeds
 /// the contract.
@@ -44,6 +51,8 @@ pub(crate) struct Message {
     /// When the client sends the same request again, after it was accepted.
     pub(crate) repeated_after: Option<Duration>,
     pub(crate) padding_bytes: usize,
+    /// Whether the payload goes through S3.
+    pub(crate) is_in_s3: bool,
 }
 
 /// When the messages of a workload are sent, and how large they are.
@@ -59,6 +68,10 @@ pub(crate) struct Workload {
     pub(crate) is_large: bool,
     /// Whether a quarter of them are texts of another program, otherwise one of a hundred.
     pub(crate) is_raw: bool,
+    /// Whether half of those of clients are larger than the queue accepts.
+    pub(crate) has_payloads: bool,
+    /// Whether a quarter have the idempotency key of another that is sent about the same time.
+    pub(crate) shares_keys: bool,
 }
 
 /// Where a message comes from.
@@ -96,7 +109,7 @@ pub(crate) enum Behaviour {
 impl Message {
     /// Returns a message of a workload of `count`.
     pub(crate) fn new(dice: &Dice, number: u32, count: u32, workload: &Workload) -> Self {
-        let Workload { lasts, idle, burst, is_large, is_raw } = *workload;
+        let Workload { lasts, idle, burst, is_large, is_raw, has_payloads, shares_keys } = *workload;
         let mut rng = dice.about("message", u64::from(number));
         let sender = match rng.u32(0..100) {
             0 => Sender::OtherType,
@@ -120,11 +133,22 @@ impl Message {
                 1..3 => rng.usize(200..10_000),
                 _ => rng.usize(0..200),
             },
+            is_in_s3: false,
         };
         if message.padding_bytes == LARGE_BYTES && sender == Sender::Client {
             message.padding_bytes = 0;
             let largest = dice.about("size", u64::from(number)).choice(LARGEST_BYTES).unwrap_or(LARGE_BYTES);
             message.padding_bytes = largest - message.payload().len();
+        }
+        if has_payloads {
+            let mut rng = dice.about("payload", u64::from(number));
+            let is_in_s3 = sender == Sender::Client && rng.bool();
+            message.padding_bytes = rng.usize(if is_in_s3 { IN_S3_BYTES } else { 0..ON_QUEUE_BYTES_MAX });
+            message.is_in_s3 = is_in_s3;
+        }
+        let mut rng = dice.about("key", u64::from(number));
+        if shares_keys && number > 0 && rng.u32(0..4) == 0 {
+            message.key_of = number - rng.u32(1..=number.min(BURST_MAX / 4));
         }
         message
     }
@@ -193,8 +217,15 @@ mod tests {
     #[test]
     fn large_payloads_are_about_the_limits() {
         let dice = Dice::new(7);
-        let workload =
-            Workload { lasts: Duration::from_secs(60), idle: Duration::ZERO, burst: 1, is_large: true, is_raw: false };
+        let workload = Workload {
+            lasts: Duration::from_secs(60),
+            idle: Duration::ZERO,
+            burst: 1,
+            is_large: true,
+            is_raw: false,
+            has_payloads: false,
+            shares_keys: false,
+        };
         let new = |number| Message::new(&dice, number, 100, &workload);
         let large = (0..20_000).map(new).filter(|message| message.sender == Sender::Client);
         let mut sizes: Vec<_> = large
@@ -210,8 +241,15 @@ mod tests {
 
     #[test]
     fn the_number_of_a_message_is_found_in_its_payload() {
-        let workload =
-            Workload { lasts: Duration::from_secs(60), idle: Duration::ZERO, burst: 1, is_large: true, is_raw: false };
+        let workload = Workload {
+            lasts: Duration::from_secs(60),
+            idle: Duration::ZERO,
+            burst: 1,
+            is_large: true,
+            is_raw: false,
+            has_payloads: false,
+            shares_keys: false,
+        };
         let message = Message::new(&Dice::new(7), 42, 100, &workload);
         assert_eq!(number_in(&message.payload()), Some(42));
         assert_eq!(number_in("sim#1"), None);

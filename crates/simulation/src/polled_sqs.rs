@@ -10,7 +10,6 @@ use sqs_emulator::ApiError;
 use tokio::time::sleep;
 
 use crate::fault::{Kind, Site};
-use crate::message::number_in;
 use crate::sqs_service::{add_failed, take_entries};
 use crate::world::{Injected, World};
 
@@ -39,7 +38,7 @@ impl PolledSqs {
             .into_iter()
             .flatten()
             .filter_map(|message| {
-                Some((number_in(message["Body"].as_str()?)?, message["ReceiptHandle"].as_str()?.to_owned()))
+                Some((world.number_in(message["Body"].as_str()?)?, message["ReceiptHandle"].as_str()?.to_owned()))
             })
             .collect();
         let Some((first, _)) = received.first() else { return Ok(answer) };

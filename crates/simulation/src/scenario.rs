@@ -1,5 +1,6 @@
 //! [`Scenario`]: the configuration and the workload of a simulation, made of its seed.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ const IDLE_MAX: Duration = Duration::from_secs(6 * 3_600);
 const SKEW_MAX: Duration = Duration::from_secs(6 * 60);
 
 /// How many messages are sent at the same time, at most.
-const BURST_MAX: u32 = 32;
+pub(crate) const BURST_MAX: u32 = 32;
 
 /// In one of so many seeds, one message of a hundred is large.
 const LARGE_EVERY: u32 = 32;
@@ -36,6 +37,17 @@ const LARGE_EVERY: u32 = 32;
 /// In one of so many seeds, a quarter of the messages are texts of another program. They have a handler and a store,
 /// and the dead-letter tool redrives them.
 const RAW_EVERY: u32 = 8;
+
+/// In one of so many seeds on SQS, the queue accepts no more than [`MESSAGE_BYTES_MAX`], and half of the messages are
+/// larger: their payloads go through S3.
+const PAYLOADS_EVERY: u32 = 4;
+
+/// `MaximumMessageSize` of such a queue.
+pub(crate) const MESSAGE_BYTES_MAX: u32 = 2_048;
+
+/// In one of so many seeds, all messages of clients are sent to a route whose idempotency keys are in DynamoDB, which
+/// takes no batches.
+const KEYS_EVERY: u32 = 4;
 
 /// How many failures in one call's place are expected of a hundred calls, at most.
 const FAULTS_PERCENT_MAX: u32 = 20;
@@ -61,6 +73,10 @@ pub(crate) struct Scenario {
     pub(crate) has_store: bool,
     /// Whether its store is in DynamoDB, or in memory.
     pub(crate) has_table: bool,
+    /// Whether the queue accepts no more than [`MESSAGE_BYTES_MAX`], and larger payloads go through S3.
+    pub(crate) has_payloads: bool,
+    /// Whether the idempotency keys of requests are in DynamoDB.
+    pub(crate) has_keys: bool,
     /// Whether the first version of the consumer handles messages that are not events.
     accepts_raw: bool,
     /// The second version of the consumer.
@@ -104,10 +120,13 @@ impl Scenario {
         // Of what came later, so that each seed keeps the rest of its scenario.
         let mut later = dice.about("scenario", 1);
         let mut of_rabbitmq = dice.about("rabbitmq", 0);
+        let (mut of_payloads, mut of_keys) = (dice.about("payloads", 0), dice.about("keys", 0));
         let mut rates = [0; Site::ALL.len()];
         for site in Site::ALL {
             let rng = match site {
                 Site::Broker => &mut of_rabbitmq,
+                Site::Payload => &mut of_payloads,
+                Site::Keys => &mut of_keys,
                 Site::Store | Site::Redrive | Site::Tool => &mut later,
                 _ => &mut rng,
             };
@@ -124,9 +143,12 @@ impl Scenario {
         let has_store = rng.bool() || is_raw;
         let receive_count_max = if fifo && !rabbitmq { for_fifo } else { rng.u32(1..=6) };
         let burst = if rng.bool() { 1 } else { rng.u32(1..=BURST_MAX) };
+        let has_payloads = !rabbitmq && of_payloads.u32(0..PAYLOADS_EVERY) == 0;
+        let has_keys = !has_payloads && of_keys.u32(0..KEYS_EVERY) == 0;
+        let is_s3_away = has_payloads && !is_calm && of_payloads.bool();
         // Most of the time would be spent on their bytes, so they are in few seeds.
-        let is_large = rng.u32(0..LARGE_EVERY) == 0;
-        let workload = Workload { lasts: WORKLOAD, idle, burst, is_large, is_raw };
+        let is_large = rng.u32(0..LARGE_EVERY) == 0 && !has_payloads;
+        let workload = Workload { lasts: WORKLOAD, idle, burst, is_large, is_raw, has_payloads, shares_keys: has_keys };
         let messages: Vec<_> = (0..count).map(|number| Message::new(dice, number, count, &workload)).collect();
         Self {
             rabbitmq,
@@ -142,6 +164,8 @@ impl Scenario {
             fifo_receive_count_max,
             has_store,
             has_table: has_store && later.bool(),
+            has_payloads,
+            has_keys,
             accepts_raw: rng.bool() || is_raw,
             deploy: later.bool().then(|| Deploy::new(&mut later, WORKLOAD + FAULTS_AFTER)),
             contract_changes_at: WORKLOAD.mul_f64(2.0 * later.f64()),
@@ -154,13 +178,14 @@ impl Scenario {
             outages: (0..outages)
                 .filter_map(|_| outage(&mut rng))
                 .chain((!is_calm && later.u32(0..8) == 0).then(|| (Site::Store, away(&mut later))))
+                .chain(is_s3_away.then(|| (Site::Payload, away(&mut of_payloads))))
                 .collect(),
             faults_until: idle + WORKLOAD + FAULTS_AFTER.mul_f64(rng.f64()),
             rest: if rabbitmq { WORKLOAD + FAULTS_AFTER..WORKLOAD / 2 + idle } else { Duration::ZERO..Duration::ZERO },
             redrives: (0..redrives).map(|_| at(&mut rng)).collect(),
             has_tool: later.bool() || is_raw,
             key_changes_at: WORKLOAD.mul_f64(rng.f64()),
-            sendings: Sending::all(dice, &messages),
+            sendings: Sending::all(dice, &messages, !has_keys),
             messages,
         }
     }
@@ -178,6 +203,21 @@ impl Scenario {
     /// Returns whether the payload of a message is larger than what is stored.
     pub(crate) fn is_too_large(&self, message: u32) -> bool {
         self.messages.get(message as usize).is_some_and(Message::is_too_large)
+    }
+
+    /// Returns the numbers of the messages whose idempotency keys are stored, by key.
+    pub(crate) fn by_stored_key(&self) -> BTreeMap<u32, Vec<u32>> {
+        let mut by_key: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for message in self.messages.iter().filter(|message| self.has_keys && message.sender == Sender::Client) {
+            by_key.entry(message.key_of).or_default().push(message.number);
+        }
+        by_key
+    }
+
+    /// Returns whether another message has the same stored idempotency key.
+    pub(crate) fn shares_key(&self, message: u32) -> bool {
+        let key_of = self.messages.get(message as usize).map(|message| message.key_of);
+        key_of.and_then(|key| self.by_stored_key().remove(&key)).is_some_and(|messages| messages.len() > 1)
     }
 
     /// Returns the group within which a message is handled in order.

@@ -22,14 +22,16 @@ pub(crate) struct Sending {
 }
 
 impl Sending {
-    /// Divides the messages of a workload. In three quarters of the seeds, clients send batches beside single messages.
-    pub(crate) fn all(dice: &Dice, messages: &[Message]) -> Vec<Self> {
+    /// Divides the messages of a workload. If clients may send batches, they do in three quarters of the seeds, beside
+    /// single messages.
+    pub(crate) fn all(dice: &Dice, messages: &[Message], may_batch: bool) -> Vec<Self> {
         let mut rng = dice.about("sendings", 0);
         let items_max = if rng.u32(0..4) == 0 { None } else { Some(rng.usize(2..=ITEMS_MAX)) };
+        let items_max = items_max.filter(|_| may_batch);
         let mut sendings = Vec::new();
         let mut rest = messages;
         while let Some(first) = rest.first() {
-            let items_max = items_max.filter(|_| first.sender == Sender::Client && rng.u32(0..4) > 0);
+            let items_max = items_max.filter(|_| may_be_item(first) && rng.u32(0..4) > 0);
             let count = items_max.map_or(1, |items_max| fitting(rest, rng.usize(1..=items_max)));
             let (sent, later) = rest.split_at(count);
             sendings.push(Self {
@@ -54,9 +56,14 @@ fn fitting(messages: &[Message], items_max: usize) -> usize {
     let mut bytes = 0;
     let fits = |message: &&Message| {
         bytes += message.padding_bytes;
-        message.sender == Sender::Client && bytes <= PADDINGS_BYTES_MAX
+        may_be_item(message) && bytes <= PADDINGS_BYTES_MAX
     };
     messages.iter().take(items_max).take_while(fits).count().max(1)
+}
+
+/// Returns whether a message may be an item of a batch, which does not go through S3.
+fn may_be_item(message: &Message) -> bool {
+    message.sender == Sender::Client && !message.is_in_s3
 }
 
 impl fmt::Display for Sending {
@@ -83,14 +90,16 @@ mod tests {
                 burst: 4,
                 is_large: true,
                 is_raw: true,
+                has_payloads: seed % 2 == 0,
+                shares_keys: false,
             };
             let messages: Vec<_> = (0..200).map(|number| Message::new(&dice, number, 200, &workload)).collect();
-            let sendings = Sending::all(&dice, &messages);
+            let sendings = Sending::all(&dice, &messages, true);
             let numbers: Vec<u32> = sendings.iter().flat_map(|sending| sending.messages.clone()).collect();
             assert_eq!(numbers, (0..200).collect::<Vec<_>>(), "seed {seed}");
             for sending in sendings.iter().filter(|sending| sending.messages.len() > 1) {
-                let is_client = |number: &u32| messages[*number as usize].sender == Sender::Client;
-                assert!(sending.is_batch && sending.messages.iter().all(is_client), "{sending}");
+                let may_be_item = |number: &u32| may_be_item(&messages[*number as usize]);
+                assert!(sending.is_batch && sending.messages.iter().all(may_be_item), "{sending}");
             }
         }
     }

@@ -23,11 +23,11 @@ use crate::consumer::ConsumerFunction;
 use crate::dice::Dice;
 use crate::fault::FaultId;
 use crate::log::Outcomes;
-use crate::message::{Message, Sender, number_in};
+use crate::message::{Message, Sender};
 use crate::polled_sqs::PolledSqs;
 use crate::rabbitmq::{self, Links, Rabbitmq};
 use crate::redrive;
-use crate::scenario::Scenario;
+use crate::scenario::{MESSAGE_BYTES_MAX, Scenario};
 use crate::trace::Trace;
 use crate::world::{Only, Queues, World};
 
@@ -230,6 +230,9 @@ async fn create_queues(scenario: &Scenario, links: &Links) -> Result<Queues, Box
         "maxReceiveCount": scenario.receive_count_max,
     });
     attributes["RedrivePolicy"] = policy.to_string().into();
+    if scenario.has_payloads {
+        attributes["MaximumMessageSize"] = MESSAGE_BYTES_MAX.to_string().into();
+    }
     attributes["VisibilityTimeout"] = scenario.visibility.as_secs().to_string().into();
     let created = sqs.call("CreateQueue", json!({ "QueueName": name, "Attributes": attributes })).await?;
     let url = created["QueueUrl"].as_str().unwrap_or_default().to_owned();
@@ -308,49 +311,49 @@ fn step(world: &World, event: &QueueEvent) {
     let is_work = |queue: &str| queue.starts_with("work");
     match event {
         QueueEvent::Sent { queue, body, attributes, .. } if is_work(queue) && attributes.contains_key(REDRIVES) => {
-            let Some(number) = number_in(body) else { return };
+            let Some(number) = world.number_in(body) else { return };
             world.record(format_args!("redriven {number}"));
             world.ledger().copied_back(number);
         }
         QueueEvent::Sent { queue, body, .. } if is_work(queue) => {
-            let number = number_in(body);
+            let number = world.number_in(body);
             world.record(format_args!("stored {number:?}"));
             let group = number.and_then(|number| world.scenario.group(number));
             world.ledger().queued(now, number, group, body);
         }
         QueueEvent::Sent { body, attributes, .. } => {
-            let Some(number) = number_in(body) else { return };
+            let Some(number) = world.number_in(body) else { return };
             let attribute = |name: &str| attributes.get(name).map_or("", String::as_str);
             let (code, reason) = (attribute(CODE), attribute(REASON));
             world.record(format_args!("dead {number} {code} {reason}"));
             world.ledger().dead_lettered(now, &world.scenario, number, code, reason);
         }
         QueueEvent::Received { queue, body, receive_count, .. } if is_work(queue) => {
-            let Some(number) = number_in(body) else { return };
+            let Some(number) = world.number_in(body) else { return };
             world.record(format_args!("received {number} {receive_count}"));
             world.ledger().received(now, number);
         }
         QueueEvent::Deleted { queue, body, .. } if is_work(queue) => {
-            let Some(number) = number_in(body) else { return };
+            let Some(number) = world.number_in(body) else { return };
             world.record(format_args!("deleted {number}"));
             world.ledger().deleted(now, number);
         }
         QueueEvent::Deleted { body, .. } => {
-            let Some(number) = number_in(body) else { return };
+            let Some(number) = world.number_in(body) else { return };
             world.ledger().dead_letter_deleted(now, number);
         }
         QueueEvent::DeadLettered { body, .. } => {
-            let Some(number) = number_in(body) else { return };
+            let Some(number) = world.number_in(body) else { return };
             world.record(format_args!("dead {number} by SQS"));
             world.ledger().dead_lettered_by_the_queue(now, &world.scenario, number);
         }
         QueueEvent::Moved { body, .. } => {
-            let Some(number) = number_in(body) else { return };
+            let Some(number) = world.number_in(body) else { return };
             world.record(format_args!("moved {number}"));
             world.ledger().moved(now, number);
         }
         QueueEvent::Expired { body, .. } => {
-            let Some(number) = number_in(body) else { return };
+            let Some(number) = world.number_in(body) else { return };
             world.ledger().expired(now, number);
         }
         _ => {}

@@ -1,5 +1,5 @@
-//! Amazon SQS and DynamoDB as the functions and the dead-letter tool reach them: calls that are carried out by the
-//! emulator or the table, and the faults of the way there and back.
+//! Amazon SQS, DynamoDB and S3 as the functions and the dead-letter tool reach them: calls that are carried out by the
+//! emulator, the table or the bucket, and the faults of the way there and back.
 //!
 //! A call runs in a task of its own, so it goes on when its caller is killed, as a request on the network does.
 
@@ -17,6 +17,7 @@ use tokio::time::sleep;
 
 use crate::fault::{Kind, Site};
 use crate::message::{number_in, numbers_in};
+use crate::s3;
 use crate::world::{Injected, World};
 
 /// How long a fault that hits the reading of the redrive policy has an effect: the call with its attempts, and the 10 s
@@ -40,7 +41,7 @@ pub(crate) struct Reply {
     pub(crate) body: Vec<u8>,
 }
 
-/// Carries out a call. `None` if the connection ends without an answer.
+/// Carries out a call: its target, or method and path of a call of S3. `None` if the connection ends without an answer.
 pub(crate) async fn call(world: &Arc<World>, caller: &Caller, target: &str, body: Bytes) -> Option<Reply> {
     let (answered, answer) = oneshot::channel();
     let action = target.rsplit('.').next().unwrap_or_default().to_owned();
@@ -57,10 +58,14 @@ pub(crate) async fn call(world: &Arc<World>, caller: &Caller, target: &str, body
     answer.await.ok().flatten()
 }
 
-async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, body: &[u8]) -> Option<Reply> {
-    let text = std::str::from_utf8(body).unwrap_or_default();
+async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, body: &Bytes) -> Option<Reply> {
+    // A path names the object that is read.
+    let text = if body.is_empty() { action } else { std::str::from_utf8(body).unwrap_or_default() };
+    let text = &world.whole(text);
     let subject = number_in(text).map_or(number, u64::from);
     let site = match (caller, action) {
+        (_, action) if action.contains(' ') => Site::Payload,
+        (Caller::Ingress(_), action) if action.ends_with("Item") => Site::Keys,
         (Caller::Ingress(_), "SendMessageBatch") => Site::SendBatch,
         (Caller::Ingress(_), _) => Site::Send,
         (Caller::Tool(_), _) => Site::Redrive,
@@ -75,7 +80,8 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
             world.ledger().disturbed(world.now() + POLICY_UNKNOWN_MAX);
         }
         match caller {
-            // There may be copies of the messages.
+            // There may be copies of the messages. An idempotency key does not name its message.
+            Caller::Ingress(_) if site == Site::Keys => world.ledger().touch_key(number),
             Caller::Ingress(_) => world.ledger().touch_all(&numbers_in(text).collect::<Vec<_>>()),
             Caller::Consumer(_) => world.ledger().touch_invocation(number),
             Caller::Tool(_) => {
@@ -91,18 +97,19 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
     let long = Duration::from_millis(rng.u64(1_500..12_000));
     match kind {
         Kind::CutBefore => None,
-        Kind::Fails => Some(refused(500, "InternalError", "Receiver")),
-        Kind::Throttled if site == Site::Store => {
-            Some(refused(400, "ProvisionedThroughputExceededException", "Sender"))
-        }
-        Kind::Throttled => Some(refused(400, "RequestThrottled", "Sender")),
+        Kind::Fails => Some(failure(site)),
+        Kind::Throttled => Some(match site {
+            Site::Store | Site::Keys => refused(400, "ProvisionedThroughputExceededException", "Sender"),
+            Site::Payload => s3::refused(503, "SlowDown"),
+            _ => refused(400, "RequestThrottled", "Sender"),
+        }),
         Kind::CutAfter => {
             carried_out(world, caller, number, action, body).await;
             None
         }
         Kind::FailsAfter => {
             carried_out(world, caller, number, action, body).await;
-            Some(refused(500, "InternalError", "Receiver"))
+            Some(failure(site))
         }
         Kind::Late => {
             let reply = carried_out(world, caller, number, action, body).await;
@@ -130,7 +137,7 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
             let mut reply = Vec::new();
             if let Ok(mut input) = serde_json::from_slice::<Value>(body) {
                 let failed = take_entries(&mut input, |_| rng.bool());
-                let done = carried_out(world, caller, number, action, input.to_string().as_bytes()).await;
+                let done = carried_out(world, caller, number, action, &input.to_string().into()).await;
                 let mut answer: Value = serde_json::from_slice(&done.body).unwrap_or_default();
                 add_failed(&mut answer, failed);
                 reply = answer.to_string().into_bytes();
@@ -141,15 +148,26 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
     }
 }
 
+/// Returns the answer of a service that has failed.
+fn failure(site: Site) -> Reply {
+    match site {
+        Site::Payload => s3::refused(500, "InternalError"),
+        _ => refused(500, "InternalError", "Receiver"),
+    }
+}
+
 /// Carries out a call without a fault.
-async fn carried_out(world: &World, caller: &Caller, number: u64, action: &str, body: &[u8]) -> Reply {
+async fn carried_out(world: &World, caller: &Caller, number: u64, action: &str, body: &Bytes) -> Reply {
+    if let Some((method, path)) = action.split_once(' ') {
+        return world.bucket().call(method, path, body);
+    }
     if action.ends_with("Item") {
         return written(world, action, &serde_json::from_slice(body).unwrap_or_default());
     }
     match world.sqs.call_json(&EmulatorCaller::default(), action, body).await {
         Ok(output) => {
             if let Caller::Ingress(_) = caller {
-                for message in stored(body, &output).unwrap_or_default() {
+                for message in stored(world, body, &output).unwrap_or_default() {
                     world.ledger().request_stored(world.now(), number, message);
                 }
             }
@@ -193,10 +211,10 @@ struct Entry<'a> {
 }
 
 /// Returns the messages of a send, or of a batch of them, that its answer says are stored.
-fn stored(input: &[u8], output: &[u8]) -> Option<Vec<u32>> {
+fn stored(world: &World, input: &[u8], output: &[u8]) -> Option<Vec<u32>> {
     let Batch { entries, .. } = serde_json::from_slice(input).ok()?;
     if entries.is_empty() {
-        return Some(vec![number_in(std::str::from_utf8(input).ok()?)?]);
+        return Some(vec![world.number_in(std::str::from_utf8(input).ok()?)?]);
     }
     let Batch { successful, .. } = serde_json::from_slice(output).ok()?;
     let is_stored = |entry: &&Entry<'_>| successful.iter().any(|stored| stored.id == entry.id);

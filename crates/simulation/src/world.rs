@@ -1,5 +1,6 @@
 //! [`World`]: what all parts of one simulation share.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::error::Error;
 use std::fmt;
@@ -15,7 +16,9 @@ use crate::dice::Dice;
 use crate::dynamodb::Table;
 use crate::fault::{FaultId, Kind, Site};
 use crate::ledger::Ledger;
+use crate::message::number_in;
 use crate::rabbitmq::Rabbitmq;
+use crate::s3::Bucket;
 use crate::scenario::Scenario;
 use crate::simulation::chain;
 use crate::trace::Trace;
@@ -45,6 +48,8 @@ pub(crate) struct World {
     started: Instant,
     /// The idempotency store of the consumer.
     table: Mutex<Table>,
+    /// The payloads that are larger than the queue accepts.
+    bucket: Mutex<Bucket>,
     ledger: Mutex<Ledger>,
     trace: Mutex<Trace>,
     failure: Mutex<Option<String>>,
@@ -73,6 +78,7 @@ impl World {
             only,
             started: Instant::now(),
             table: Mutex::default(),
+            bucket: Mutex::default(),
             ledger: Mutex::new(ledger),
             trace: Mutex::new(trace),
             failure: Mutex::default(),
@@ -141,6 +147,23 @@ impl World {
 
     pub(crate) fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn bucket(&self) -> MutexGuard<'_, Bucket> {
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the payload in S3 that a text names, otherwise the text.
+    pub(crate) fn whole<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if !self.scenario.has_payloads {
+            return text.into();
+        }
+        self.bucket().named_in(text).map_or(Cow::Borrowed(text), |object| object.to_owned().into())
+    }
+
+    /// Returns the number of the message that a text has, is about, or names the payload of.
+    pub(crate) fn number_in(&self, text: &str) -> Option<u32> {
+        number_in(&self.whole(text))
     }
 
     /// Returns the ARN of the dead-letter queue.

@@ -57,6 +57,9 @@ impl Ledger {
             "receives_exhausted" if reason.contains(STORE_FAILED) => {
                 scenario.has_table && !scenario.rabbitmq && entry.is_touched && receives.is_some_and(is_last)
             }
+            "receives_exhausted" if reason.contains(PAYLOAD_FAILED) => {
+                sent.is_in_s3 && entry.is_touched && receives.is_some_and(is_last)
+            }
             "no_handler" => sent.sender == Sender::OtherType || sent.sender == Sender::Raw && !always_accepts_raw,
             _ if sent.sender == Sender::OtherType && !scenario.changes(Change::HandlesOthers) => false,
             _ if sent.sender == Sender::Raw && !accepts_raw => false,
@@ -100,6 +103,9 @@ fn is_last(scenario: &Scenario, entry: &Entry, receives: u32) -> bool {
 
 /// The reason of a message whose key could not be claimed, which is retried as if its handler had failed.
 const STORE_FAILED: &str = "the idempotency store failed";
+
+/// The reason of a message whose payload could not be read from S3, which is retried as well.
+const PAYLOAD_FAILED: &str = "payload not fetched";
 
 /// The code of a handler that rejects.
 pub(crate) const REJECTION: &str = "simulated";

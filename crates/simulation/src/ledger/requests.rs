@@ -20,9 +20,15 @@ pub(super) struct Attempt {
 /// What the answer to a request says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Conclusion {
-    Accepted { id: String },
+    Accepted {
+        id: String,
+        /// Whether it is the answer to an earlier request with the same key.
+        is_replayed: bool,
+    },
     NotStored,
     TooLarge,
+    /// The key belongs to another message.
+    KeyReused,
     Unknown,
 }
 
@@ -35,6 +41,14 @@ impl Ledger {
             self.attempts.push(Attempt { message, ..Attempt::default() });
         }
         first
+    }
+
+    /// A fault has hit the store of the idempotency key of a request.
+    pub(crate) fn touch_key(&mut self, request: u64) {
+        if let Some(message) = self.attempts.get(index(request)).map(|attempt| attempt.message) {
+            self.touch(message);
+            self.entry(message).is_key_touched = true;
+        }
     }
 
     /// The queue has stored a message of a request.
@@ -53,8 +67,8 @@ impl Ledger {
         let Some(attempt) = self.attempts.get_mut(index(attempt)) else { return };
         let (message, is_stored) = (attempt.message, attempt.is_stored);
         match conclusion {
-            Conclusion::Accepted { id } => {
-                if !is_stored {
+            Conclusion::Accepted { id, is_replayed } => {
+                if !(is_stored || *is_replayed && self.entry(message).stored > 0) {
                     self.violated(now, Property::AcceptedIsStored, &format!("message {message}"));
                 }
                 let entry = self.entry(message);
@@ -67,13 +81,16 @@ impl Ledger {
                     self.violated(now, Property::IdsNameTheirMessage, &details);
                 }
             }
-            Conclusion::NotStored | Conclusion::TooLarge => {
+            Conclusion::NotStored | Conclusion::TooLarge | Conclusion::KeyReused => {
                 attempt.is_refused = true;
                 if is_stored {
                     self.violated(now, Property::NotStoredIsTrue, &format!("message {message} was stored"));
                 }
             }
             Conclusion::Unknown => {}
+        }
+        if *conclusion == Conclusion::KeyReused {
+            self.entry(message).is_key_reused = true;
         }
     }
 

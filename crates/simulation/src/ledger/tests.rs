@@ -32,7 +32,7 @@ fn check(expected: &[Property], steps: impl Fn(&mut Ledger, &mut Scenario)) {
 }
 
 fn accepted(id: &str) -> Conclusion {
-    Conclusion::Accepted { id: id.to_owned() }
+    Conclusion::Accepted { id: id.to_owned(), is_replayed: false }
 }
 
 fn answer(returned: &[&str]) -> Ended {
@@ -227,6 +227,85 @@ fn dead_letters_are_checked() {
         check(expected, |ledger, scenario| {
             (scenario.has_store, scenario.receive_count_max) = (has_store, receive_count_max);
             ledger.dead_lettered(NOW, scenario, 1, "in_progress", waited);
+        });
+    }
+}
+
+#[test]
+fn a_stored_key_names_one_message_that_is_stored_once() {
+    for (fifo, stored, accepted, is_touched, expected) in [
+        (false, &[0, 1][..], &[0, 1][..], true, &[Property::StoredKeysNameOneMessage][..]),
+        (false, &[0, 0], &[0], false, &[Property::StoredKeysNameOneMessage]),
+        (false, &[0, 1], &[0], false, &[Property::StoredKeysNameOneMessage]),
+        (false, &[0, 0], &[0], true, &[]),
+        (false, &[0], &[0], false, &[]),
+        (true, &[0, 1], &[0, 1], true, &[]),
+        (true, &[0, 1], &[0, 1], false, &[Property::StoredKeysNameOneMessage]),
+    ] {
+        check(expected, |ledger, scenario| {
+            (scenario.fifo, scenario.has_keys, scenario.skew_max) = (fifo, true, Duration::ZERO);
+            scenario.messages[1].key_of = 0;
+            store(ledger, stored);
+            for message in accepted {
+                let request = ledger.requested(&[*message]);
+                ledger.request_stored(NOW, request, *message);
+                ledger.answered(NOW, request, &self::accepted(&message.to_string()));
+            }
+            for message in stored {
+                ledger.entry(*message).done = 1;
+                if is_touched {
+                    ledger.touch_key(u64::from(*message));
+                }
+            }
+            ledger.finished(NOW, scenario, 0);
+        });
+    }
+}
+
+#[test]
+fn a_message_that_is_refused_for_its_key_is_not_stored() {
+    for (stored, expected) in [(&[0][..], &[][..]), (&[0, 1], &[Property::StoredKeysNameOneMessage])] {
+        check(expected, |ledger, scenario| {
+            (scenario.has_keys, scenario.messages[1].key_of) = (true, 0);
+            store(ledger, stored);
+            for message in stored {
+                ledger.entry(*message).done = 1;
+                ledger.touch(*message);
+            }
+            let request = ledger.requested(&[1]);
+            ledger.answered(NOW, request, &Conclusion::KeyReused);
+            ledger.finished(NOW, scenario, 0);
+        });
+    }
+}
+
+#[test]
+fn a_replayed_answer_is_about_a_stored_message() {
+    for (stored, expected) in [(&[0][..], &[][..]), (&[], &[Property::AcceptedIsStored])] {
+        check(expected, |ledger, _| {
+            store(ledger, stored);
+            let request = ledger.requested(&[0]);
+            ledger.answered(NOW, request, &Conclusion::Accepted { id: "a".to_owned(), is_replayed: true });
+        });
+    }
+}
+
+#[test]
+fn a_dead_letter_of_a_payload_that_was_out_of_reach_is_checked() {
+    let exhausted = (EXHAUSTED, "receives exhausted after 3: payload not fetched: no answer");
+    let missing = ("payload_unavailable", "payload not available: NoSuchKey");
+    for (is_in_s3, is_touched, (code, reason), expected) in [
+        (true, true, exhausted, &[][..]),
+        (true, false, exhausted, &[Property::DeadLettersHaveTheirReason][..]),
+        (false, true, exhausted, &[Property::DeadLettersHaveTheirReason][..]),
+        (true, true, missing, &[Property::DeadLettersHaveTheirReason][..]),
+    ] {
+        check(expected, |ledger, scenario| {
+            scenario.messages[0].is_in_s3 = is_in_s3;
+            if is_touched {
+                ledger.touch(0);
+            }
+            ledger.dead_lettered(NOW, scenario, 0, code, reason);
         });
     }
 }
