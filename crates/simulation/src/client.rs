@@ -21,6 +21,7 @@ use sluicegate_telemetry::Emitter;
 use tokio::time::{sleep, timeout};
 
 use crate::BoxError;
+use crate::aws_service::Caller;
 use crate::clock::{Skew, Skewed};
 use crate::fault::{Kind, Site};
 use crate::http_server;
@@ -31,7 +32,6 @@ use crate::rabbitmq::{self, Process, Rabbitmq, User};
 use crate::s3::BUCKET;
 use crate::scenario::Scenario;
 use crate::sending::Sending;
-use crate::sqs_service::Caller;
 use crate::world::{Injected, World};
 
 /// The timeout of the ingress function in template.yaml.

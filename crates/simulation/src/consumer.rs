@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::BoxError;
+use crate::aws_service::Caller;
 use crate::client::variable;
 use crate::clock::{Skew, Skewed};
 use crate::deploy::Handlers;
@@ -30,7 +31,6 @@ use crate::killable::Killable;
 use crate::ledger::Ended;
 use crate::rabbitmq::{self, Process, Rabbitmq, User};
 use crate::s3::BUCKET;
-use crate::sqs_service::Caller;
 use crate::world::{Injected, World};
 
 /// The function, as the mapping reaches it. Clones share its environments.

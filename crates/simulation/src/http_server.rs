@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::{Iso8601, Rfc2822};
 use tokio::io::DuplexStream;
 
-use crate::sqs_service::{self, Caller};
+use crate::aws_service::{self, Caller};
 use crate::world::World;
 
 /// Bytes that a connection holds in each direction.
@@ -65,11 +65,11 @@ async fn answer(world: &Arc<World>, caller: &Caller, request: Request<Incoming>)
         // S3 accepts the signature of a clock that is wrong by up to 15 minutes, more than any here is.
         // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
         let request = format!("{} {}", head.method, head.uri.path());
-        sqs_service::call(world, caller, &request, body).await.ok_or(Cut)?
+        aws_service::call(world, caller, &request, body).await.ok_or(Cut)?
     } else if is_signed_in_time(signed_at) {
-        sqs_service::call(world, caller, target, body).await.ok_or(Cut)?
+        aws_service::call(world, caller, target, body).await.ok_or(Cut)?
     } else {
-        sqs_service::refused(403, "InvalidSignatureException", "Sender")
+        aws_service::refused(403, "InvalidSignatureException", "Sender")
     };
     let now = OffsetDateTime::from(SystemTime::now()).format(&Rfc2822).unwrap_or_default().replace("+0000", "GMT");
     let mut response = Response::builder().status(reply.status).header("content-type", "application/x-amz-json-1.0");

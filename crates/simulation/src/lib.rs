@@ -12,6 +12,7 @@
 // A future of the ingress contains those of every broker.
 #![recursion_limit = "256"]
 
+mod aws_service;
 mod client;
 mod clock;
 mod consumer;
@@ -36,7 +37,6 @@ mod sdk;
 mod sending;
 mod shrink;
 mod simulation;
-mod sqs_service;
 mod trace;
 mod world;
 

@@ -9,8 +9,8 @@ use sluicegate_lambda_emulator::SqsApi;
 use sqs_emulator::ApiError;
 use tokio::time::sleep;
 
+use crate::aws_service::{add_failed, take_entries};
 use crate::fault::{Kind, Site};
-use crate::sqs_service::{add_failed, take_entries};
 use crate::world::{Injected, World};
 
 /// The queue. Clones share the receipts.

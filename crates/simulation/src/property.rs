@@ -60,16 +60,16 @@ impl Property {
             }
             Self::RepeatsHaveOneId => "Every 202 for the same message has the same id.",
             Self::StoredKeysNameOneMessage => {
-                "Of the messages with one idempotency key that is stored, one at most is accepted, none that was refused \
-                 for its key is on the queue, and there is one copy unless a fault hit a request of them or a clock is \
-                 wrong. After such a fault the route of a FIFO queue, which admits requests while the store is away, \
-                 may accept others."
+                "Of the messages with one idempotency key that is stored, one at most is accepted, none that was \
+                 refused for its key is on the queue, and there is one copy unless a fault hit a request of them or a \
+                 clock is wrong. After such a fault the route of a FIFO queue, which admits requests while the store \
+                 is away, may accept others."
             }
             Self::IdsNameTheirMessage => "The id of a 202 is that of the event that the handler receives.",
             Self::RequestsAreAnswered => {
                 "Every request is answered before its timeout, with a result for each item of a batch: with 202 or \
-                 503, with 413 if its payload is larger than the contract or the queue allows, or, if its idempotency key is \
-                 stored, with 409, or with 422 if another message has the key."
+                 503, with 413 if its payload is larger than the contract or the queue allows, or, if its idempotency \
+                 key is stored, with 409, or with 422 if another message has the key."
             }
             Self::NothingIsLost => {
                 "A message leaves the queue only after it was handled or is in the dead-letter queue."
@@ -79,9 +79,10 @@ impl Property {
             Self::DeadLettersHaveTheirReason => {
                 "A dead letter was rejected by its handler, failed the last of its receives, has no handler, no retry \
                  queue of RabbitMQ or is not an event, and its reason says which. On SQS, a receive also fails while \
-                 the idempotency store or the payload in S3 is out of reach. On RabbitMQ the last receive is later only by those without a failure \
-                 of the handler, as of a batch that came back as a whole; on an ordered queue, only by tries while the \
-                 store is away. The queue itself dead-letters only what lost a receive to a fault."
+                 the idempotency store or the payload in S3 is out of reach. On RabbitMQ the last receive is later \
+                 only by those without a failure of the handler, as of a batch that came back as a whole; on an \
+                 ordered queue, only by tries while the store is away. The queue itself dead-letters only what lost \
+                 a receive to a fault."
             }
             Self::HealthyMessagesAreHandled => {
                 "A message whose handler succeeds is handled within a bound of receives that were not lost to a fault: \

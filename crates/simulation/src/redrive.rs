@@ -10,10 +10,10 @@ use sluicegate_dlq::{CancellationToken, DeadLetterQueue as _, Error, Filter, Red
 use sluicegate_queue::sqs::SdkConfig;
 use tokio::time::sleep;
 
+use crate::aws_service::Caller;
 use crate::fault::Site;
 use crate::killable::Killable;
 use crate::sdk;
-use crate::sqs_service::Caller;
 use crate::world::World;
 
 /// How long a message move task lasts. Messages that are rejected again would be moved for ever.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use crate::sqs_service::Reply;
+use crate::aws_service::Reply;
 
 /// The bucket of payloads.
 pub(crate) const BUCKET: &str = "payloads";
@@ -41,7 +41,7 @@ impl Bucket {
 
     /// Returns the object that a text names, such as the body of a message.
     pub(crate) fn named_in(&self, text: &str) -> Option<&str> {
-        // A path has the name of the bucket before that.
+        // In a path, the name of the bucket comes before the key.
         let keys = text.match_indices(PREFIX).filter_map(|(at, _)| text.get(at..at + PREFIX.len() + UUID_CHARS));
         let object = keys.filter_map(|key| self.objects.get(key)).next()?;
         std::str::from_utf8(object).ok()
