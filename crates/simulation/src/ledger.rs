@@ -41,8 +41,8 @@ struct Entry {
     is_sent: bool,
     /// The id of the first 202.
     id: Option<String>,
-    /// Whether a request was refused because its idempotency key belongs to another message.
-    is_key_reused: bool,
+    /// Whether it was stored when a request was refused because its idempotency key belongs to another message.
+    is_refused_for_key: bool,
     /// Whether a fault has hit the store of its idempotency key.
     is_key_touched: bool,
     /// The id of the event that its handler received.
@@ -332,10 +332,10 @@ impl Ledger {
             let is_touched = entries.iter().any(|entry| entry.is_touched) || !scenario.skew_max.is_zero();
             // The route of a FIFO queue admits requests while the store is away.
             let is_open = scenario.fifo && entries.iter().any(|entry| entry.is_key_touched);
-            let refused = entries.iter().filter(|entry| entry.is_key_reused && entry.stored > 0).count();
+            let refused = entries.iter().filter(|entry| entry.is_refused_for_key).count();
             if (accepted > 1 || refused > 0) && !is_open || copies > 1 && !is_touched {
                 let details = format!(
-                    "of messages {messages:?}, {accepted} were accepted, {copies} copies stored, and {refused} refused"
+                    "of messages {messages:?}, {accepted} were accepted, {copies} copies stored, and {refused} then refused"
                 );
                 self.violated(now, Property::StoredKeysNameOneMessage, &details);
             }

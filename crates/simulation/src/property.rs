@@ -60,9 +60,9 @@ impl Property {
             }
             Self::RepeatsHaveOneId => "Every 202 for the same message has the same id.",
             Self::StoredKeysNameOneMessage => {
-                "Of the messages with one idempotency key that is stored, one at most is accepted, none that was \
-                 refused for its key is on the queue, and there is one copy unless a fault hit a request of them or a \
-                 clock is wrong. After such a fault the route of a FIFO queue, which admits requests while the store \
+                "Of the messages with one idempotency key that is stored, one at most is accepted, none that is on the \
+                 queue is refused for its key, and there is one copy unless a fault hit a request of them or a clock \
+                 is wrong. After such a fault the route of a FIFO queue, which admits requests while the store \
                  is away, may accept others."
             }
             Self::IdsNameTheirMessage => "The id of a 202 is that of the event that the handler receives.",

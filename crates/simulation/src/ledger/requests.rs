@@ -90,7 +90,8 @@ impl Ledger {
             Conclusion::Unknown => {}
         }
         if *conclusion == Conclusion::KeyReused {
-            self.entry(message).is_key_reused = true;
+            let entry = self.entry(message);
+            entry.is_refused_for_key |= entry.stored > 0;
         }
     }
 

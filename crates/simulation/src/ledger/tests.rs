@@ -263,7 +263,7 @@ fn a_stored_key_names_one_message_that_is_stored_once() {
 }
 
 #[test]
-fn a_message_that_is_refused_for_its_key_is_not_stored() {
+fn a_message_is_not_refused_for_its_key_once_it_is_stored() {
     for (stored, expected) in [(&[0][..], &[][..]), (&[0, 1], &[Property::StoredKeysNameOneMessage])] {
         check(expected, |ledger, scenario| {
             (scenario.has_keys, scenario.messages[1].key_of) = (true, 0);
