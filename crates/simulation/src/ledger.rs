@@ -41,6 +41,8 @@ struct Entry {
     is_sent: bool,
     /// The id of the first 202.
     id: Option<String>,
+    /// Whether a request was answered that it may be stored, or not at all.
+    may_be_stored: bool,
     /// Whether it was stored when a request was refused because its idempotency key belongs to another message.
     is_refused_for_key: bool,
     /// Whether a fault has hit the store of its idempotency key.
@@ -329,7 +331,8 @@ impl Ledger {
             let entries: Vec<_> = messages.iter().filter_map(|message| self.messages.get(*message as usize)).collect();
             let accepted = entries.iter().filter(|entry| entry.id.is_some()).count();
             let copies: u32 = entries.iter().map(|entry| entry.stored).sum();
-            let is_touched = entries.iter().any(|entry| entry.is_touched) || !scenario.skew_max.is_zero();
+            let is_touched =
+                !scenario.skew_max.is_zero() || entries.iter().any(|entry| entry.is_touched || entry.may_be_stored);
             // The route of a FIFO queue admits requests while the store is away.
             let is_open = scenario.fifo && entries.iter().any(|entry| entry.is_key_touched);
             let refused = entries.iter().filter(|entry| entry.is_refused_for_key).count();

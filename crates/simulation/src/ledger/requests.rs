@@ -87,7 +87,7 @@ impl Ledger {
                     self.violated(now, Property::NotStoredIsTrue, &format!("message {message} was stored"));
                 }
             }
-            Conclusion::Unknown => {}
+            Conclusion::Unknown => self.entry(message).may_be_stored = true,
         }
         if *conclusion == Conclusion::KeyReused {
             let entry = self.entry(message);
