@@ -331,8 +331,9 @@ impl Ledger {
             let entries: Vec<_> = messages.iter().filter_map(|message| self.messages.get(*message as usize)).collect();
             let accepted = entries.iter().filter(|entry| entry.id.is_some()).count();
             let copies: u32 = entries.iter().map(|entry| entry.stored).sum();
-            let is_touched =
-                !scenario.skew_max.is_zero() || entries.iter().any(|entry| entry.is_touched || entry.may_be_stored);
+            // The end of a connection of RabbitMQ may repeat any message of it.
+            let may_repeat = scenario.rabbitmq && !scenario.is_calm() || !scenario.skew_max.is_zero();
+            let is_touched = may_repeat || entries.iter().any(|entry| entry.is_touched || entry.may_be_stored);
             // The route of a FIFO queue admits requests while the store is away.
             let is_open = scenario.fifo && entries.iter().any(|entry| entry.is_key_touched);
             let refused = entries.iter().filter(|entry| entry.is_refused_for_key).count();

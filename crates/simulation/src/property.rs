@@ -62,8 +62,8 @@ impl Property {
             Self::StoredKeysNameOneMessage => {
                 "Of the messages with one idempotency key that is stored, one at most is accepted, none that is on the \
                  queue is refused for its key, and there is one copy unless a fault hit a request of them, its answer \
-                 was that the message may be stored, or a clock is wrong. After a fault of the store the route of a \
-                 FIFO queue, which admits requests while it is away, may accept others."
+                 was that the message may be stored, a clock is wrong, or RabbitMQ has faults. After a fault of the \
+                 store the route of a FIFO queue, which admits requests while it is away, may accept others."
             }
             Self::IdsNameTheirMessage => "The id of a 202 is that of the event that the handler receives.",
             Self::RequestsAreAnswered => {
