@@ -46,7 +46,7 @@ pub(crate) struct World {
     pub(crate) rabbitmq: Rabbitmq,
     only: Only,
     started: Instant,
-    /// The idempotency store of the consumer.
+    /// The idempotency stores of both functions.
     table: Mutex<Table>,
     /// The payloads that are larger than the queue accepts.
     bucket: Mutex<Bucket>,
