@@ -214,19 +214,20 @@ pub(crate) fn numbers_in(text: &str) -> impl Iterator<Item = u32> {
 mod tests {
     use super::*;
 
+    const LARGE: Workload = Workload {
+        lasts: Duration::from_secs(60),
+        idle: Duration::ZERO,
+        burst: 1,
+        is_large: true,
+        is_raw: false,
+        has_payloads: false,
+        shares_keys: false,
+    };
+
     #[test]
     fn large_payloads_are_about_the_limits() {
         let dice = Dice::new(7);
-        let workload = Workload {
-            lasts: Duration::from_secs(60),
-            idle: Duration::ZERO,
-            burst: 1,
-            is_large: true,
-            is_raw: false,
-            has_payloads: false,
-            shares_keys: false,
-        };
-        let new = |number| Message::new(&dice, number, 100, &workload);
+        let new = |number| Message::new(&dice, number, 100, &LARGE);
         let large = (0..20_000).map(new).filter(|message| message.sender == Sender::Client);
         let mut sizes: Vec<_> = large
             .map(|message| (message.payload().len(), message.is_too_large()))
@@ -241,16 +242,7 @@ mod tests {
 
     #[test]
     fn the_number_of_a_message_is_found_in_its_payload() {
-        let workload = Workload {
-            lasts: Duration::from_secs(60),
-            idle: Duration::ZERO,
-            burst: 1,
-            is_large: true,
-            is_raw: false,
-            has_payloads: false,
-            shares_keys: false,
-        };
-        let message = Message::new(&Dice::new(7), 42, 100, &workload);
+        let message = Message::new(&Dice::new(7), 42, 100, &LARGE);
         assert_eq!(number_in(&message.payload()), Some(42));
         assert_eq!(number_in("sim#1"), None);
         assert_eq!(numbers_in("sim#00000001, sim#00000002").collect::<Vec<_>>(), [1, 2]);
