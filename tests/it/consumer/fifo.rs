@@ -32,7 +32,7 @@ impl<'a> Orders<'a> {
         let queue = PolledQueue::create(service, &attributes, receive_count_max).await;
         for n in 0..ORDERS {
             let envelope = Envelope::builder(n.to_string(), "/orders", "order.placed").group("c-1").build();
-            service.send_fifo(&queue.url, "c-1", &n.to_string(), &envelope.expect("an envelope").encode()).await;
+            queue.send(&envelope.expect("an envelope"), Some("c-1")).await;
         }
         Self { queue, called: Arc::default(), done: Arc::default() }
     }

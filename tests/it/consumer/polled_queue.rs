@@ -1,6 +1,7 @@
 //! A queue with its dead-letter queue, polled as Lambda does for a consumer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::{Message, QueueAttributeName as Attribute};
@@ -17,9 +18,11 @@ use crate::support::service::{Service, handle};
 /// The queue.
 pub(super) struct PolledQueue<'a> {
     service: &'a Service,
-    pub(super) url: String,
+    url: String,
     arn: String,
     dead_letter_url: String,
+    /// The messages that were sent and not deleted, by the id that SQS gave them.
+    left: Mutex<BTreeSet<String>>,
 }
 
 impl<'a> PolledQueue<'a> {
@@ -32,7 +35,17 @@ impl<'a> PolledQueue<'a> {
             json!({ "deadLetterTargetArn": dead_letter_arn, "maxReceiveCount": receive_count_max }).to_string();
         let url = service.queue(&[attributes, &[(Attribute::RedrivePolicy, policy.as_str())]].concat()).await;
         let arn = service.arn(&url).await;
-        Self { service, url, arn, dead_letter_url }
+        Self { service, url, arn, dead_letter_url, left: Mutex::default() }
+    }
+
+    /// Sends a message; to a FIFO queue in this group, with the id of the message as its deduplication id.
+    pub(super) async fn send(&self, envelope: &Envelope, group: Option<&str>) {
+        let body = envelope.encode();
+        let sent = match group {
+            Some(group) => self.service.send_fifo(&self.url, group, envelope.id(), &body).await,
+            None => self.service.send(&self.url, &body).await,
+        };
+        self.left.lock().expect("no panic").insert(sent.message_id.expect("an id"));
     }
 
     /// Starts building a consumer of this queue, with short delays.
@@ -50,36 +63,31 @@ impl<'a> PolledQueue<'a> {
         Consumer::builder().aws_environment(AwsEnvironment::read(lookup).expect("an environment")).retry(short)
     }
 
-    /// Polls, invokes and deletes as Lambda does, until the queue is empty.
+    /// Polls, invokes and deletes as Lambda does, until every message is deleted. The number of messages that SQS gives
+    /// would not do: a message that becomes visible while it counts may be in neither number.
     pub(super) async fn process_all(&self, consumer: &Consumer, function_timeout: Duration) {
-        loop {
-            if !self.process(consumer, function_timeout).await && self.is_empty().await {
-                return;
-            }
+        while !self.left.lock().expect("no panic").is_empty() {
+            self.process(consumer, function_timeout).await;
         }
     }
 
-    /// Polls, invokes and deletes once. Returns whether there was a message.
-    pub(super) async fn process(&self, consumer: &Consumer, function_timeout: Duration) -> bool {
+    async fn process(&self, consumer: &Consumer, function_timeout: Duration) {
         let messages = self.service.receive(&self.url, 1).await;
         if messages.is_empty() {
-            return false;
+            return;
         }
         let records: Vec<_> = messages.iter().map(|message| self.record(message)).collect();
         let event = to_raw_value(&json!({ "Records": records })).expect("JSON");
         let invocation = LambdaEvent::new(event, context(function_timeout));
         let response = consumer.handle(invocation).await.expect("the batch is settled");
         let failures: Vec<_> = response.failures().collect();
-        for message in messages.iter().filter(|message| !failures.contains(&message.message_id().expect("an id"))) {
-            self.service.delete(&self.url, message).await;
+        for message in &messages {
+            let id = message.message_id().expect("an id");
+            if !failures.contains(&id) {
+                self.service.delete(&self.url, message).await;
+                self.left.lock().expect("no panic").remove(id);
+            }
         }
-        true
-    }
-
-    async fn is_empty(&self) -> bool {
-        let visible = self.service.attribute(&self.url, Attribute::ApproximateNumberOfMessages).await;
-        let hidden = self.service.attribute(&self.url, Attribute::ApproximateNumberOfMessagesNotVisible).await;
-        (visible.as_str(), hidden.as_str()) == ("0", "0")
     }
 
     fn record(&self, message: &Message) -> Value {

@@ -22,9 +22,9 @@ async fn queue(service: &Service) -> PolledQueue<'_> {
     PolledQueue::create(service, &[(Attribute::VisibilityTimeout, "30")], RECEIVE_COUNT_MAX).await
 }
 
-async fn send(service: &Service, queue: &PolledQueue<'_>, id: &str) {
+async fn send(queue: &PolledQueue<'_>, id: &str) {
     let envelope = Envelope::builder(id, "/orders", "order.placed").build().expect("an envelope");
-    service.send(&queue.url, &envelope.encode()).await;
+    queue.send(&envelope, None).await;
 }
 
 /// Returns a handler with this outcome for each call, by id and receive count.
@@ -54,7 +54,7 @@ fn each<const N: usize>(calls: [(&str, u32); N]) -> Vec<(String, u32)> {
 pub(super) async fn a_failed_message_is_received_again_after_its_delay_and_the_others_are_done(service: &Service) {
     let queue = queue(service).await;
     for id in ["good", "late"] {
-        send(service, &queue, id).await;
+        send(&queue, id).await;
     }
     let calls = Calls::default();
     let outcome =
@@ -70,7 +70,7 @@ pub(super) async fn a_failed_message_is_received_again_after_its_delay_and_the_o
 /// <https://github.com/aws-powertools/powertools-lambda-typescript/issues/4478>
 pub(super) async fn a_rejected_message_is_dead_lettered_at_once_with_its_reason(service: &Service) {
     let queue = queue(service).await;
-    send(service, &queue, "bad").await;
+    send(&queue, "bad").await;
     let calls = Calls::default();
     let outcome = |_: &str, _| Outcome::reject("unknown_customer", "no such customer");
     let consumer = queue.builder().otherwise(handler(&calls, outcome)).build().expect("a consumer");
@@ -82,7 +82,7 @@ pub(super) async fn a_rejected_message_is_dead_lettered_at_once_with_its_reason(
 
 pub(super) async fn a_failure_in_the_last_receive_is_dead_lettered_with_its_reason(service: &Service) {
     let queue = queue(service).await;
-    send(service, &queue, "poison").await;
+    send(&queue, "poison").await;
     let calls = Calls::default();
     let outcome = |_: &str, _| Outcome::Failed("out of stock".to_owned());
     let consumer = queue.builder().otherwise(handler(&calls, outcome)).build().expect("a consumer");
@@ -100,7 +100,7 @@ pub(super) async fn a_message_that_is_sent_twice_is_handled_once(service: &Servi
     let builder = queue.builder().otherwise(handler(&calls, |_, _| Outcome::Done));
     let consumer = builder.idempotency_for("*", IdempotencyRule::default()).store(store).build().expect("a consumer");
     for _ in 0..2 {
-        send(service, &queue, "once").await;
+        send(&queue, "once").await;
         queue.process_all(&consumer, FUNCTION_TIMEOUT).await;
     }
     service.check("calls", called(&calls), each([("once", 1)]));
@@ -111,7 +111,7 @@ pub(super) async fn messages_wait_on_their_queue_while_a_breaker_is_open(service
     // Its returns take receives.
     let queue = PolledQueue::create(service, &[(Attribute::VisibilityTimeout, "30")], 100).await;
     for id in ["a", "b"] {
-        send(service, &queue, id).await;
+        send(&queue, id).await;
     }
     let open = Duration::from_secs(2);
     let limits = BreakerLimits { failures_max: 1, open_initial: open, open_max: open };

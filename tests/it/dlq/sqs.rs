@@ -166,14 +166,6 @@ fn attribute<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
     message.message_attributes()?.get(name)?.string_value()
 }
 
-/// Returns the number of messages in the queue, visible or not. One request reads both numbers, because a message can
-/// become visible between two.
-async fn depth(service: &Service, url: &str) -> u64 {
-    let names = [Attribute::ApproximateNumberOfMessages, Attribute::ApproximateNumberOfMessagesNotVisible];
-    let digits = service.attributes(url, &names).await;
-    digits.iter().map(|digits| digits.parse::<u64>().expect("a number")).sum()
-}
-
 /// Returns the name of a queue that does not exist.
 fn nowhere() -> String {
     unique("nowhere", "")

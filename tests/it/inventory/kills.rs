@@ -63,11 +63,8 @@ async fn stock_is_its_seed_less_the_reservations_after_kills_of_the_consumer() {
                 return None;
             }
             // The copies of an order too.
-            let open = [Attribute::ApproximateNumberOfMessages, Attribute::ApproximateNumberOfMessagesNotVisible];
-            for open in open {
-                if sqs.attribute(&orders, open).await != "0" {
-                    return None;
-                }
+            if sqs.depth(&orders).await > 0 {
+                return None;
             }
             Some(inventory.reservations().await)
         })

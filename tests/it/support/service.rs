@@ -146,6 +146,17 @@ impl Service {
         names.iter().map(|name| attributes.get(name).cloned().unwrap_or_default()).collect()
     }
 
+    /// Returns the number of messages in a queue, visible or not. One request reads both numbers, because a message can
+    /// become visible between two.
+    pub(crate) async fn depth(&self, queue_url: &str) -> u64 {
+        let names = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        ];
+        let digits = self.attributes(queue_url, &names).await;
+        digits.iter().map(|digits| digits.parse::<u64>().expect("a number")).sum()
+    }
+
     /// Returns the ARN of a queue.
     pub(crate) async fn arn(&self, queue_url: &str) -> String {
         self.attribute(queue_url, QueueAttributeName::QueueArn).await

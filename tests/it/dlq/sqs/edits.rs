@@ -25,7 +25,7 @@ pub(super) async fn a_member_is_corrected_and_the_message_redriven(service: &Ser
         let message = service.receive_one(&queues.source).await;
         assert_eq!(message.body(), Some(expected.as_str()), "no other byte changes");
         assert_eq!(attribute(&message, "sluicegate-redrives"), Some("1"));
-        assert_eq!(depth(service, &queues.dead).await, 0);
+        assert_eq!(service.depth(&queues.dead).await, 0);
     }
 }
 
@@ -55,7 +55,7 @@ pub(super) async fn a_body_is_replaced_by_a_file_or_in_an_editor(service: &Servi
     edit("s/order.changed/order.mended/").await.expect(0, &["corrected and redriven"]);
     let expected = order(1).replace("order.changed", "order.mended");
     assert_eq!(bodies(&drained(service, &queues.source).await), [expected].into());
-    assert_eq!(depth(service, &queues.dead).await, 0);
+    assert_eq!(service.depth(&queues.dead).await, 0);
 }
 
 pub(super) async fn a_purge_asks_and_deletes_only_what_matches(service: &Service) {
@@ -65,7 +65,7 @@ pub(super) async fn a_purge_asks_and_deletes_only_what_matches(service: &Service
     on(service, &["purge", dead]).await.expect(2, &["--yes"]);
     let no = at_a_terminal(service, &["purge", dead, "--match", "."], "n\n").await;
     no.expect(1, &["Delete what matches", "25 messages", "nothing was deleted"]);
-    assert_eq!(depth(service, &queues.dead).await, 25);
+    assert_eq!(service.depth(&queues.dead).await, 25);
     let purged = on(service, &["purge", dead, "--yes", "--reason", "card"]).await;
     purged.expect(0, &["12 deleted of 12 that match, 25 looked at"]);
     let left = service.receive_count(&queues.dead, 13).await;
@@ -75,7 +75,7 @@ pub(super) async fn a_purge_asks_and_deletes_only_what_matches(service: &Service
     }
     on(service, &["purge", dead, "--yes", "--limit"]).await.expect(2, &["--limit"]);
     at_a_terminal(service, &["purge", dead], "y\n").await.expect(0, &["Delete everything", "13 deleted of 13"]);
-    assert_eq!((depth(service, &queues.dead).await, depth(service, &queues.source).await), (0, 0));
+    assert_eq!((service.depth(&queues.dead).await, service.depth(&queues.source).await), (0, 0));
 }
 
 /// Runs the command in a pseudo-terminal with `answer` as its input.

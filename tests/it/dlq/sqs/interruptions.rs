@@ -34,7 +34,7 @@ async fn interrupt(service: &Service, queues: &Queues, signal: &str) -> std::pro
     let arguments =
         ["redrive", name(&queues.dead), "--one-by-one", "--visibility", "2", "--endpoint-url", &service.url];
     let child = dlq(&[&arguments[..], &["--rate", "60/s"]].concat()).spawn().expect("it starts");
-    while depth(service, &queues.source).await < 60 {
+    while service.depth(&queues.source).await < 60 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     processes::signal(child.id().expect("it runs"), signal);
@@ -43,7 +43,7 @@ async fn interrupt(service: &Service, queues: &Queues, signal: &str) -> std::pro
 
 /// Redrives the rest and returns how often each message arrived.
 async fn finish(service: &Service, queues: &Queues, count: usize) -> Vec<usize> {
-    while depth(service, &queues.dead).await > 0 {
+    while service.depth(&queues.dead).await > 0 {
         let rest = on(service, &["redrive", name(&queues.dead), "--one-by-one", "--visibility", "2"]).await;
         rest.expect(0, &["redriven of"]);
     }
@@ -65,7 +65,7 @@ pub(super) async fn ctrl_c_completes_messages_in_flight_and_releases_the_rest(se
         let done: usize = said.split(' ').next().and_then(|digits| digits.parse().ok()).expect("a count");
         assert!((60..MESSAGES).contains(&done), "{said}");
         assert_eq!(
-            depth(service, &queues.source).await,
+            service.depth(&queues.source).await,
             done as u64,
             "the printed count is the number of messages sent"
         );

@@ -28,7 +28,7 @@ pub(super) async fn a_move_is_cancelled_by_ctrl_c(service: &Service) {
     dead_letter_orders(service, &queues, 20).await;
     let arguments = ["redrive", name(&queues.dead), "--rate", "1/s", "--endpoint-url", &service.url];
     let child = dlq(&arguments).spawn().expect("it starts");
-    while depth(service, &queues.source).await == 0 {
+    while service.depth(&queues.source).await == 0 {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     processes::signal(child.id().expect("it runs"), "INT");

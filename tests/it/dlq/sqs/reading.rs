@@ -34,7 +34,7 @@ pub(super) async fn reading_leaves_messages_unchanged(service: &Service) {
     let left = drained(service, &queues.dead).await;
     assert_eq!((left.len(), bodies(&left)), (23, orders(0..23)), "all messages, visible at once");
     assert_eq!(attribute(&left[0], "sluicegate-redrives"), None);
-    assert_eq!(depth(service, &queues.source).await, 0);
+    assert_eq!(service.depth(&queues.source).await, 0);
 }
 
 pub(super) async fn messages_are_grouped_by_reason_and_listed_each(service: &Service) {

@@ -14,7 +14,7 @@ use crate::support::service::system;
 /// Receives the messages of the source until SQS moves them to the dead-letter queue.
 async fn fail(service: &Service, queues: &Queues, count: usize) {
     let mut received = 0;
-    while depth(service, &queues.dead).await < count as u64 {
+    while service.depth(&queues.dead).await < count as u64 {
         let request = service.sqs.receive_message().queue_url(&queues.source).visibility_timeout(0);
         received += request.max_number_of_messages(10).send().await.expect("received").messages().len();
         assert!(received < 100, "SQS did not move the messages to the dead-letter queue");
@@ -55,7 +55,7 @@ pub(super) async fn a_redriven_message_keeps_its_attributes(service: &Service) {
             for name in ["tenant", "count", "raw"] {
                 assert_eq!(kept[name], attributes[name]);
             }
-            assert_eq!(depth(service, &queues.dead).await, 0);
+            assert_eq!(service.depth(&queues.dead).await, 0);
             // It fails again, and SQS moves it to the dead-letter queue.
             service.change_visibility(&queues.source, &message, 0).await;
             fail(service, &queues, 1).await;
@@ -132,7 +132,7 @@ pub(super) async fn messages_that_cannot_be_sent_stay(service: &Service) {
     on(service, &["redrive", dead, "--one-by-one", "--dry-run"]).await.expect(1, &["10 attributes"]);
     let left = drained(service, &queues.dead).await;
     assert_eq!(bodies(&left), [large, "full".to_owned()].into());
-    assert_eq!(depth(service, &queues.source).await, 0);
+    assert_eq!(service.depth(&queues.source).await, 0);
 }
 
 pub(super) async fn a_message_that_fails_again_is_left_for_the_next_redrive(service: &Service) {
