@@ -83,6 +83,7 @@ async fn suite<S: Store + RateLimitStore + StatusStore>(store: S) {
     // After its time the record counts as absent, whether or not it was deleted: for another payload too.
     suite.now += DAY;
     let lease = suite.lease(&key, "g").await;
+    assert!(!lease.is_retry());
     assert_eq!(suite.begin(&key, "f").await, Begun::Conflict);
     suite.abandon(&lease, Effect::None).await;
 
@@ -94,6 +95,7 @@ async fn suite<S: Store + RateLimitStore + StatusStore>(store: S) {
     suite.now += Duration::from_millis(1);
     assert_eq!(suite.begin(&key, "g").await, Begun::Conflict);
     let second = suite.lease(&key, "f").await;
+    assert!(second.is_retry(), "what the first did is not known");
     assert_eq!(suite.complete(&first, "late").await, Err(StoreError::LeaseLost));
     for effect in [Effect::None, Effect::Unknown] {
         suite.abandon(&first, effect).await;
@@ -105,11 +107,14 @@ async fn suite<S: Store + RateLimitStore + StatusStore>(store: S) {
     // Abandoned without effect, a key is free; otherwise it stays with its payload.
     let key = unique("k", "");
     let lease = suite.lease(&key, "f").await;
+    assert!(!lease.is_retry());
     suite.abandon(&lease, Effect::Unknown).await;
     assert_eq!(suite.begin(&key, "g").await, Begun::Conflict);
     let lease = suite.lease(&key, "f").await;
+    assert!(lease.is_retry());
     suite.abandon(&lease, Effect::None).await;
     let lease = suite.lease(&key, "g").await;
+    assert!(!lease.is_retry());
     suite.abandon(&lease, Effect::None).await;
     suite.abandon(&lease, Effect::None).await;
     assert_eq!(suite.complete(&lease, "late").await, Err(StoreError::LeaseLost));
@@ -285,6 +290,7 @@ async fn a_lost_answer_to_a_claim_does_not_block_its_key() {
     let proxy = lossy(&endpoint).await;
     let suite = Suite::new(DynamoDbStore::new(&environment(&proxy), table(&endpoint).await));
     let lease = suite.lease("k", "f").await;
+    assert!(lease.is_retry(), "what the claim replaced is not known");
     suite.complete(&lease, "r").await.unwrap();
     assert_eq!(suite.begin("k", "f").await, Begun::Completed { result: "r".to_owned() });
 }

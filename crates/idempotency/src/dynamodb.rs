@@ -13,6 +13,7 @@ mod transaction;
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sluicegate_aws_client::{AwsEnvironment, AwsService, CallError, Progress, Service, is_throttling};
 use tokio::time::Instant;
@@ -90,8 +91,8 @@ impl DynamoDbStore {
         Self { service: AwsService::new(environment, Service::DynamoDb), table: table.into() }
     }
 
-    async fn write(&self, target: &'static str, write: &Write<'_>, deadline: Instant) -> Result<(), CallError> {
-        self.service.call(target, write.body()?, None, deadline, &Progress::default()).await.map(drop)
+    async fn write(&self, target: &'static str, write: &Write<'_>, deadline: Instant) -> Result<Bytes, CallError> {
+        self.service.call(target, write.body()?, None, deadline, &Progress::default()).await
     }
 
     /// Changes the record of a lease. Returns whether the lease still has it, and the condition holds.
@@ -115,7 +116,7 @@ impl DynamoDbStore {
             ..Write::default()
         };
         match self.write(target, &write, deadline).await {
-            Ok(()) => Ok(true),
+            Ok(_) => Ok(true),
             Err(CallError::Answered { code: Some(code), .. }) if code == CONDITION_FAILED => Ok(false),
             Err(error) => Err(store_error(&error)),
         }
@@ -143,13 +144,17 @@ impl Store for DynamoDbStore {
             item: Some(item.into()),
             condition_expression: IS_FREE,
             expression_attribute_values: values.into(),
+            return_values: Some("ALL_OLD"),
             return_values_on_condition_check_failure: Some("ALL_OLD"),
             ..Write::default()
         };
         match self.write(PUT_ITEM, &write, deadline).await {
-            Ok(()) => Ok(Begun::New(lease)),
+            Ok(body) => match record(&body)? {
+                Some(replaced) => Ok(replaced.replaced_by(claim, lease)),
+                None => Ok(Begun::New(lease)),
+            },
             Err(CallError::Answered { code: Some(code), body, .. }) if code == CONDITION_FAILED => {
-                Ok(record(&body).ok_or_else(unreadable)?.found_by(claim, lease))
+                Ok(record(&body)?.ok_or_else(unreadable)?.found_by(claim, lease))
             }
             Err(error) => Err(store_error(&error)),
         }
@@ -176,12 +181,13 @@ impl Store for DynamoDbStore {
     }
 }
 
-/// Returns the record in the answer to a failed condition.
-fn record(answer: &[u8]) -> Option<Record> {
+/// Returns the record in the answer to a write that replaced it, or to one whose condition failed.
+fn record(answer: &[u8]) -> Result<Option<Record>, StoreError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Answer {
-        item: Item,
+        #[serde(alias = "Item")]
+        attributes: Option<Item>,
     }
     #[derive(Deserialize)]
     struct Item {
@@ -191,16 +197,18 @@ fn record(answer: &[u8]) -> Option<Record> {
         outcome: Option<Text>,
         expires_at: Number,
     }
-    let Item { fingerprint, lease, lease_until_ms, outcome, expires_at } =
-        serde_json::from_slice::<Answer>(answer).ok()?.item;
-    Some(Record {
-        fingerprint: fingerprint.text,
-        token: lease.text,
-        // Absent once the work is done.
-        lease_until_ms: lease_until_ms.and_then(|ms| ms.text.parse().ok()).unwrap_or(0),
-        result: outcome.map(|outcome| outcome.text),
-        expires_at_s: expires_at.text.parse().ok()?,
-    })
+    let answer = serde_json::from_slice::<Answer>(answer).map_err(|_| unreadable())?;
+    let record = |Item { fingerprint, lease, lease_until_ms, outcome, expires_at }| {
+        Ok(Record {
+            fingerprint: fingerprint.text,
+            token: lease.text,
+            // Absent once the work is done.
+            lease_until_ms: lease_until_ms.and_then(|ms| ms.text.parse().ok()).unwrap_or(0),
+            result: outcome.map(|outcome| outcome.text),
+            expires_at_s: expires_at.text.parse().map_err(|_| unreadable())?,
+        })
+    };
+    answer.attributes.map(record).transpose()
 }
 
 /// A text in an answer.

@@ -8,19 +8,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Lease {
     pub(crate) key: String,
     pub(crate) token: String,
+    /// Set by the claim.
+    pub(crate) is_retry: bool,
     is_completed: Arc<AtomicBool>,
 }
 
 impl Lease {
     /// Returns a lease that no other caller has.
     pub(crate) fn new(key: &str) -> Self {
-        Self { key: key.to_owned(), token: format!("{:032x}", fastrand::u128(..)), is_completed: Arc::default() }
+        let token = format!("{:032x}", fastrand::u128(..));
+        Self { key: key.to_owned(), token, is_retry: false, is_completed: Arc::default() }
     }
 
     /// Returns the key that was claimed.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
+    }
+
+    /// Returns whether an earlier attempt at the work ended with [`Effect::Unknown`](crate::Effect::Unknown) or without
+    /// a word, so that it may have had its effect. Also true if the store did not say so, because the answer to the
+    /// claim was lost and the claim was repeated.
+    #[must_use]
+    pub fn is_retry(&self) -> bool {
+        self.is_retry
     }
 
     /// Returns whether a store has the result of the work: it need not be stored again.

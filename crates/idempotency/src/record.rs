@@ -21,15 +21,26 @@ pub(crate) struct Record {
 impl Record {
     /// Returns whether the claim may replace this record.
     pub(crate) fn is_free_for(&self, claim: &Claim<'_>) -> bool {
-        let is_expired = self.expires_at_s <= unix_s(claim.now);
         let is_over = self.result.is_none() && self.lease_until_ms <= unix_ms(claim.now);
-        is_expired || (is_over && self.fingerprint == claim.fingerprint)
+        self.is_expired(claim) || (is_over && self.fingerprint == claim.fingerprint)
+    }
+
+    /// Returns whether this record counts as absent.
+    fn is_expired(&self, claim: &Claim<'_>) -> bool {
+        self.expires_at_s <= unix_s(claim.now)
+    }
+
+    /// Returns what a claim found that replaced this record.
+    pub(crate) fn replaced_by(&self, claim: &Claim<'_>, mut lease: Lease) -> Begun {
+        lease.is_retry = !self.is_expired(claim);
+        Begun::New(lease)
     }
 
     /// Returns what a claim finds that could not replace this record. A record with the token of `lease` was written by
-    /// an attempt of the same call, whose answer was lost.
-    pub(crate) fn found_by(self, claim: &Claim<'_>, lease: Lease) -> Begun {
+    /// an attempt of the same call, whose answer was lost, and with it what that attempt replaced.
+    pub(crate) fn found_by(self, claim: &Claim<'_>, mut lease: Lease) -> Begun {
         if self.token == lease.token {
+            lease.is_retry = true;
             return Begun::New(lease);
         }
         if self.fingerprint != claim.fingerprint {

@@ -101,8 +101,10 @@ impl Held<'_> {
         let Self { store, lease } = self;
         let settled = match receipt {
             Ok(receipt) => store.complete(&lease, &receipt.id, deadline).await,
-            // A rejection has the id of the message if it may be stored.
-            Err(rejection) if rejection.id.is_some() => store.abandon(&lease, Effect::Unknown, deadline).await,
+            // A rejection has the id of the message if this attempt may have stored it. An earlier one may have, too.
+            Err(rejection) if rejection.id.is_some() || lease.is_retry() => {
+                store.abandon(&lease, Effect::Unknown, deadline).await
+            }
             Err(_) => store.abandon(&lease, Effect::None, deadline).await,
         };
         if let Err(error) = settled {

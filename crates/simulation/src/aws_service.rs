@@ -187,7 +187,7 @@ fn written(world: &World, action: &str, input: &Value) -> Reply {
         world.ledger().effect_recorded(key);
     }
     match result {
-        Ok(()) => Reply { status: 200, error: None, body: b"{}".to_vec() },
+        Ok(answer) => Reply { status: 200, error: None, body: answer.to_string().into_bytes() },
         Err(refused) => Reply { status: 400, error: None, body: refused.body().to_string().into_bytes() },
     }
 }

@@ -49,8 +49,9 @@ impl Refused {
 }
 
 impl Table {
-    /// Carries out an operation with the input of its request.
-    pub(crate) fn call(&mut self, operation: &str, input: &Value) -> Result<(), Refused> {
+    /// Carries out an operation with the input of its request. Returns the body of the answer, which has the item that
+    /// was there if the input asks for it.
+    pub(crate) fn call(&mut self, operation: &str, input: &Value) -> Result<Value, Refused> {
         let written = &input[if operation == "PutItem" { "Item" } else { "Key" }];
         let key = written[KEY]["S"].as_str().ok_or_else(|| Refused::Unknown("the key".to_owned()))?;
         let current = self.items.get(key);
@@ -59,6 +60,10 @@ impl Table {
         if !holds(condition, values, current.unwrap_or(&Item::new()))? {
             return Err(Refused::Condition(current.map(|item| Value::Object(item.clone()))));
         }
+        let answer = match current {
+            Some(item) if input["ReturnValues"] == "ALL_OLD" => json!({ "Attributes": item }),
+            _ => json!({}),
+        };
         let item = match operation {
             "PutItem" => written.as_object().cloned().unwrap_or_default(),
             "UpdateItem" => {
@@ -68,12 +73,12 @@ impl Table {
             }
             "DeleteItem" => {
                 self.items.remove(key);
-                return Ok(());
+                return Ok(answer);
             }
             _ => return Err(Refused::Unknown(operation.to_owned())),
         };
         self.items.insert(key.to_owned(), item);
-        Ok(())
+        Ok(answer)
     }
 
     /// Returns whether the item of a key has an attribute.
@@ -141,7 +146,7 @@ mod tests {
             "UpdateExpression": update,
             "ExpressionAttributeValues": { ":a": a, ":b": b, ":8": { "N": "8" }, ":10": { "N": "10" } },
         });
-        assert_eq!(table.call(operation, &input), *expected, "{operation} {condition} {update}");
+        assert_eq!(table.call(operation, &input).map(drop), *expected, "{operation} {condition} {update}");
         table
     }
 
@@ -164,6 +169,20 @@ mod tests {
         ] {
             check("PutItem", condition, "", expected);
         }
+    }
+
+    #[test]
+    fn a_write_answers_with_the_item_that_was_there_if_it_is_asked_for() {
+        let mut table = Table::default();
+        let (first, second) = (json!({ "id": { "S": "k" }, "lease": { "S": "a" } }), json!({ "id": { "S": "k" } }));
+        let condition = "attribute_not_exists(outcome)";
+        let mut put = |item: &Value, asked: &str| {
+            let input = json!({ "Item": item, "ConditionExpression": condition, "ReturnValues": asked });
+            table.call("PutItem", &input).unwrap()
+        };
+        assert_eq!(put(&first, "ALL_OLD"), json!({}));
+        assert_eq!(put(&second, "ALL_OLD"), json!({ "Attributes": first }));
+        assert_eq!(put(&first, "NONE"), json!({}));
     }
 
     #[test]

@@ -45,8 +45,8 @@ const PAYLOADS_EVERY: u32 = 4;
 /// `MaximumMessageSize` of such a queue.
 pub(crate) const MESSAGE_BYTES_MAX: u32 = 2_048;
 
-/// In one of so many seeds on SQS, all messages of clients are sent to a route whose idempotency keys are in DynamoDB,
-/// which takes no batches.
+/// In one of so many seeds without payloads in S3, all messages of clients are sent to a route whose idempotency keys
+/// are in DynamoDB, which takes no batches.
 const KEYS_EVERY: u32 = 4;
 
 /// How many failures in one call's place are expected of a hundred calls, at most.
@@ -144,7 +144,7 @@ impl Scenario {
         let receive_count_max = if fifo && !rabbitmq { for_fifo } else { rng.u32(1..=6) };
         let burst = if rng.bool() { 1 } else { rng.u32(1..=BURST_MAX) };
         let has_payloads = !rabbitmq && of_payloads.u32(0..PAYLOADS_EVERY) == 0;
-        let has_keys = !rabbitmq && !has_payloads && of_keys.u32(0..KEYS_EVERY) == 0;
+        let has_keys = !has_payloads && of_keys.u32(0..KEYS_EVERY) == 0;
         let is_s3_away = has_payloads && !is_calm && of_payloads.bool();
         // Most of the time would be spent on their bytes, so they are in few seeds.
         let is_large = rng.u32(0..LARGE_EVERY) == 0 && !has_payloads;

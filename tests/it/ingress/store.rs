@@ -210,6 +210,44 @@ async fn a_failed_send_is_answered_as_without_a_store_and_can_be_repeated() {
     }
 }
 
+#[tokio::test]
+async fn a_request_that_may_be_stored_keeps_its_key_when_its_repeat_is_not() {
+    let other = ORDER.replace("\"tea\"", "\"coffee\"");
+    let reason = || "as planned".to_owned();
+    let endpoint = emulator().await;
+    dynamodb(&endpoint, true).await;
+    let (contract, table) = (contract(""), MemoryStore::default());
+    for is_in_memory in [true, false] {
+        let on = async |broker: &Broker| {
+            let in_memory = AnyStore::Memory(table.clone());
+            let store = if is_in_memory { in_memory } else { dynamodb(&endpoint, false).await };
+            ingress_of(contract, broker, &Store::with(&secret_text())).with_store(Some(store))
+        };
+        for (number, sure) in [
+            SendError::NotSent { reason: reason() },
+            SendError::TooLarge { bytes: 2, bytes_max: 1 },
+            SendError::Refused { reason: reason(), message_at_fault: true },
+            SendError::Unroutable { reason: reason() },
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let key = format!("k-{number}");
+            // The second sure failure follows one that was sure as well.
+            for error in [SendError::Unknown { reason: reason() }, sure.clone(), sure] {
+                let sick = Broker { sick: Some(error.clone()), ..Broker::default() };
+                let failed = answer(&on(&sick).await, &order(&key, ORDER)).await;
+                assert!(failed["statusCode"].as_u64().unwrap() >= 400, "{error}: {failed}");
+            }
+            let well = on(&Broker::default()).await;
+            let refused = answer(&well, &order(&key, &other)).await;
+            assert_eq!(facts(&refused), (422, "idempotency_key_reused".to_owned(), None, None), "{refused}");
+            let accepted = answer(&well, &order(&key, ORDER)).await;
+            assert_eq!((facts(&accepted).0, facts(&accepted).2), (202, None), "{accepted}");
+        }
+    }
+}
+
 /// Returns the order of a function that has two seconds left.
 fn short_order() -> LambdaEvent<Arrival> {
     let mut event = lambda(&order("k", ORDER)).unwrap();

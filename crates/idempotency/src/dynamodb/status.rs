@@ -98,7 +98,7 @@ impl DynamoDbStore {
     /// Returns whether the condition of the write held.
     async fn write_if(&self, target: &'static str, write: &Write<'_>, deadline: Instant) -> Result<bool, StoreError> {
         match self.write(target, write, deadline).await {
-            Ok(()) => Ok(true),
+            Ok(_) => Ok(true),
             Err(CallError::Answered { code: Some(code), .. }) if code == CONDITION_FAILED => Ok(false),
             Err(error) => Err(store_error(&error)),
         }
