@@ -11,9 +11,12 @@ use lapin::types::{AMQPValue, FieldTable};
 use serde_json::Value;
 use sluicegate_topology::QueueDeclaration;
 
-/// How often a message was delivered by a quorum queue before.
+/// How often a quorum queue has delivered a message before, of what counts against its delivery limit.
 /// <https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>
 const DELIVERY_COUNT: &str = "x-delivery-count";
+
+/// How often a quorum queue has delivered a message before, since RabbitMQ 4.3.
+const ACQUIRED_COUNT: &str = "x-acquired-count";
 
 /// A message on a queue.
 #[derive(Clone)]
@@ -24,6 +27,8 @@ pub(super) struct Message {
     pub(super) body: Arc<[u8]>,
     /// How often it came back and counted.
     pub(super) delivery_count: u32,
+    /// How often it came back, if the queue says so.
+    acquired_count: Option<u32>,
     pub(super) is_redelivered: bool,
     /// When it expires.
     expires_at: Option<Duration>,
@@ -32,16 +37,22 @@ pub(super) struct Message {
 impl Message {
     pub(super) fn new(exchange: &str, routing_key: &str, properties: BasicProperties, body: Arc<[u8]>) -> Self {
         let (exchange, routing_key) = (exchange.to_owned(), routing_key.to_owned());
-        Self { exchange, routing_key, properties, body, delivery_count: 0, is_redelivered: false, expires_at: None }
+        let (delivery_count, acquired_count, is_redelivered, expires_at) = Default::default();
+        Self { exchange, routing_key, properties, body, delivery_count, acquired_count, is_redelivered, expires_at }
     }
 
     /// Returns the properties of a delivery.
     pub(super) fn delivered_properties(&self) -> BasicProperties {
-        if self.delivery_count == 0 {
+        let delivered = Some(self.delivery_count).filter(|count| *count > 0);
+        if delivered.or(self.acquired_count).is_none() {
             return self.properties.clone();
         }
         let mut headers = self.properties.headers().clone().unwrap_or_default();
-        headers.insert(DELIVERY_COUNT.into(), AMQPValue::LongLongInt(self.delivery_count.into()));
+        for (name, count) in [(DELIVERY_COUNT, delivered), (ACQUIRED_COUNT, self.acquired_count)] {
+            if let Some(count) = count {
+                headers.insert(name.into(), AMQPValue::LongLongInt(count.into()));
+            }
+        }
         self.properties.clone().with_headers(headers)
     }
 }
@@ -137,7 +148,7 @@ impl Queue {
     /// <https://www.rabbitmq.com/docs/ttl>
     pub(super) fn push(&mut self, now: Duration, mut message: Message) {
         message.expires_at = self.message_ttl.map(|ttl| now + ttl);
-        (message.delivery_count, message.is_redelivered) = (0, false);
+        (message.delivery_count, message.acquired_count, message.is_redelivered) = Default::default();
         self.ready.push_back(message);
     }
 
@@ -149,6 +160,10 @@ impl Queue {
         self.unacknowledged = self.unacknowledged.saturating_sub(1);
         message.is_redelivered = true;
         message.delivery_count += u32::from(how == Return::Ended || self.nack_counts);
+        // RabbitMQ 4.3 has both counts.
+        if !self.nack_counts {
+            message.acquired_count = Some(message.acquired_count.unwrap_or_default() + 1);
+        }
         if self.delivery_limit.is_some_and(|limit| message.delivery_count > limit) {
             return Some(message);
         }

@@ -9,15 +9,18 @@
 //!   were settled before are then not handled again, and the receives of the others continue.
 //! - Messages of a returned batch are handled in their earlier order, before those that arrive for the first time: a
 //!   quorum queue delivers returned messages in the order of their last delivery (seen on RabbitMQ 3.10.8), and a
-//!   mapping may have fetched later messages before it returned the batch.
+//!   mapping may have fetched later messages before it returned the batch. The broker counts how often a message came
+//!   back, and a message that is behind another has not come back more often than it. Where the broker does not count,
+//!   the order of earlier batches is known.
 //!
-//! The progress is kept in memory. In another execution environment settled messages are handled again and failing ones
-//! get more tries, never fewer. A mapping invokes one environment at a time
-//! (<https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>).
+//! What is known of earlier batches is kept in memory. In another execution environment settled messages are handled
+//! again and failing ones get more tries, never fewer; their order is lost only where the broker does not count. A
+//! mapping invokes one environment at a time (<https://docs.aws.amazon.com/lambda/latest/dg/with-mq.html>).
 //!
 //! The receive count does not include deliveries that RabbitMQ counted: those of a returned batch are not failures of
 //! each of its messages.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
 use std::hash::BuildHasher;
@@ -26,6 +29,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Received;
 use super::envelope;
+use super::event::EventMessage;
+use super::queue_header;
 
 /// Messages with known progress; beyond that all of it is dropped. Twice the largest batch
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/services-mq-params.html>).
@@ -110,11 +115,13 @@ impl OrderedQueues {
                 failures: known.map_or(0, |known| known.failures).into(),
             });
         }
-        received.sort_by_key(|received| match &received.in_order {
-            Some(InOrder { rank: Some(rank), .. }) => (0, *rank),
-            Some(_) if received.message.redelivered => (1, 0),
-            Some(_) => (2, 0),
-            None => (0, 0),
+        received.sort_by_key(|received| {
+            let rank = received.in_order.as_ref()?.rank;
+            Some(match returns(&received.message) {
+                // The ranks of two environments do not agree, the counts do.
+                returns @ (1.., _) => (Reverse(returns), u64::MAX),
+                returns => (Reverse(returns), rank.unwrap_or(u64::MAX)),
+            })
         });
     }
 
@@ -158,4 +165,15 @@ impl OrderedQueues {
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns how often a message came back to its queue, as far as the broker counts it, and whether it did at all. Since
+/// RabbitMQ 4.3 `x-delivery-count` leaves out what was returned with `basic.nack`, and `x-acquired-count` has it.
+/// <https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>
+fn returns(message: &EventMessage) -> (u32, bool) {
+    if !message.redelivered {
+        return (0, false);
+    }
+    let count = |name| message.header(name).and_then(queue_header::count);
+    (count("x-acquired-count").or_else(|| count("x-delivery-count")).unwrap_or_default(), true)
 }

@@ -5,7 +5,7 @@ mod ordered;
 mod reading;
 mod settling;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 

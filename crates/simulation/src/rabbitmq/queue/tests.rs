@@ -47,7 +47,10 @@ fn since_4_3_a_nack_does_not_count_but_the_end_of_a_connection_does() {
         let delivery = broker.deliver().pop().unwrap();
         broker.requeue(Duration::ZERO, CHANNEL, delivery.tag, false);
     }
-    assert_eq!(broker.deliver().pop().unwrap().message.delivery_count, 0);
+    let message = broker.deliver().pop().unwrap().message;
+    assert_eq!((message.delivery_count, message.acquired_count), (0, Some(5)));
+    let headers = message.delivered_properties().headers().clone().unwrap_or_default();
+    assert_eq!(headers.inner().get(ACQUIRED_COUNT), Some(&AMQPValue::LongLongInt(5)));
     broker.end(Duration::ZERO, |channel| channel == CHANNEL);
     consume(&mut broker, (2, 1));
     assert_eq!(broker.deliver().pop().unwrap().message.delivery_count, 1);

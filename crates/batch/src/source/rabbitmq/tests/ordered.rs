@@ -171,6 +171,53 @@ proptest! {
     }
 }
 
+/// A step of a mapping: this many messages arrive, then a batch of a size goes to one of two environments, and is
+/// acknowledged or comes again, behind what the mapping has fetched.
+type Step = (usize, usize, usize, bool);
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A batch is in the order in which its messages came to the queue, whichever environment gets it.
+    #[test]
+    fn the_counts_of_the_broker_put_returned_batches_in_order(
+        steps in prop::collection::vec((0..4usize, 1..6usize, 0..2usize, prop::bool::weighted(0.2)), 1..40),
+        is_acquired_count: bool,
+    ) {
+        let count_name = if is_acquired_count { "x-acquired-count" } else { "x-delivery-count" };
+        // RabbitMQ 4.3 does not count what was returned with `basic.nack` as a delivery.
+        let record = |(number, returns): (usize, u32)| {
+            let headers = json!({ "x-delivery-count": 0, count_name: returns });
+            let data = STANDARD.encode(number.to_string());
+            json!({ "basicProperties": { "headers": headers }, "redelivered": returns > 0, "data": data })
+        };
+        let environments = [source(Fake::default()), source(Fake::default())];
+        let (mut fetched, mut next) = (VecDeque::<(usize, u32)>::new(), 0);
+        for step in steps {
+            let (arriving, size, environment, is_acknowledged): Step = step;
+            fetched.extend((next..next + arriving).map(|number| (number, 0)));
+            next += arriving;
+            let batch: Vec<_> = fetched.drain(..size.min(fetched.len())).collect();
+            let records: Vec<_> = batch.iter().copied().map(record).collect();
+            let event = json!({ "rmqMessagesByQueue": { "ordered::/": records } });
+            let mut received = received(&event.to_string(), None).unwrap().unwrap();
+            let ordered = &environments[environment].ordered;
+            ordered.arrange(&mut received);
+            let number = |received: &Received| -> usize {
+                std::str::from_utf8(received.message.data.as_ref().unwrap()).unwrap().parse().unwrap()
+            };
+            prop_assert!(received.iter().map(number).is_sorted(), "{:?}", batch);
+            let in_order = received.iter().map(|received| received.in_order.as_ref().unwrap());
+            if is_acknowledged {
+                ordered.acknowledged(in_order);
+            } else {
+                ordered.returned(in_order.map(|message| (message, false)));
+                fetched.extend(batch.into_iter().map(|(number, returns)| (number, returns + 1)));
+            }
+        }
+    }
+}
+
 #[test]
 fn a_failing_message_is_dead_lettered_and_its_group_goes_on_in_the_same_invocation() {
     let planned: Vec<_> =
