@@ -3,8 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use lambda_http::lambda_runtime::LambdaEvent;
 use lapin::BasicProperties;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use sluicegate_batch::{Consumer, Delivery, Outcome, RetryPolicy};
 use sluicegate_lambda_emulator::{BrokerEndpoint, Invocation, Invoke, RabbitmqMapping, RabbitmqMappingSpec};
@@ -22,6 +25,9 @@ const FUNCTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// The bodies that the handler was called with, in order.
 type Called = Arc<Mutex<Vec<String>>>;
 
+/// The events of a function, and where each is answered.
+type Events = mpsc::UnboundedReceiver<(bytes::Bytes, oneshot::Sender<Invocation>)>;
+
 /// A function whose events [`serve`] handles.
 #[derive(Clone)]
 struct Function(mpsc::UnboundedSender<(bytes::Bytes, oneshot::Sender<Invocation>)>);
@@ -35,7 +41,7 @@ impl Invoke for Function {
 }
 
 /// Handles every event with the consumer.
-async fn serve(consumer: &Consumer, mut events: mpsc::UnboundedReceiver<(bytes::Bytes, oneshot::Sender<Invocation>)>) {
+async fn serve(consumer: &Consumer, mut events: Events) {
     while let Some((event, answer)) = events.recv().await {
         let event = RawValue::from_string(String::from_utf8(event.to_vec()).expect("UTF-8")).expect("JSON");
         let handled = consumer.handle(LambdaEvent::new(event, crate::support::context(FUNCTION_TIMEOUT))).await;
@@ -74,31 +80,42 @@ fn consumer(url: &str, called: &Called) -> Consumer {
         .expect("a consumer")
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs RabbitMQ, which ./tests/run starts"]
-async fn a_queue_with_a_single_active_consumer_keeps_its_order_when_messages_fail() {
+/// Creates the queue.
+async fn queue() -> Vhost {
     let vhost = Vhost::create().await;
     let file = "queues: { payments: { single-active-consumer: true, retry: [1] } }";
     let topology = Topology::parse("topology.yaml", file).expect("a sound file");
     apply(&topology, &Address::parse(&vhost.url()).expect("an address")).await.expect("applied");
-    let publish = async |body: &str| vhost.publish("", QUEUE, BasicProperties::default(), body.as_bytes()).await;
-    for body in ["done 1", "fails 2", "done 3", "hangs 4", "rejected 5", "done 6"] {
-        publish(body).await;
-    }
+    vhost
+}
 
-    let called = Called::default();
+/// Returns a mapping of the queue to a function with these events.
+fn mapping(vhost: &Vhost, batching_window: Duration) -> (RabbitmqMapping, Events) {
     let spec = RabbitmqMappingSpec {
         function: "F".into(),
         queue: QUEUE.into(),
         endpoint: BrokerEndpoint::parse(&vhost.url()).expect("a URL"),
         broker_arn: "arn:aws:mq:us-east-1:000000000000:broker:local:b-local".into(),
         batch_size: 100,
-        // Longer than a busy machine takes to return a batch, which then comes again with message 7.
-        batching_window: Duration::from_secs(4),
+        batching_window,
         filters: Vec::new(),
     };
     let (sender, events) = mpsc::unbounded_channel();
-    let mapping = RabbitmqMapping::start(spec, Function(sender), Arc::new(|_| ())).expect("no filters");
+    (RabbitmqMapping::start(spec, Function(sender), Arc::new(|_| ())).expect("no filters"), events)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_queue_with_a_single_active_consumer_keeps_its_order_when_messages_fail() {
+    let vhost = queue().await;
+    let publish = async |body: &str| vhost.publish("", QUEUE, BasicProperties::default(), body.as_bytes()).await;
+    for body in ["done 1", "fails 2", "done 3", "hangs 4", "rejected 5", "done 6"] {
+        publish(body).await;
+    }
+
+    let called = Called::default();
+    // Longer than a busy machine takes to return a batch, which then comes again with message 7.
+    let (mapping, events) = mapping(&vhost, Duration::from_secs(4));
     let consumer = consumer(&vhost.url(), &called);
     let so_far = || called.lock().expect("no panic").clone();
     let test = async {
@@ -124,5 +141,44 @@ async fn a_queue_with_a_single_active_consumer_keeps_its_order_when_messages_fai
         ]
     );
     assert_eq!((vhost.ready(QUEUE).await, vhost.ready("payments.retry.1s").await), (0, 0));
+    vhost.delete().await;
+}
+
+/// Returns the bodies of an event, in its order.
+fn bodies(event: &[u8]) -> Vec<String> {
+    let event: Value = serde_json::from_slice(event).expect("JSON");
+    let mut queues = event["rmqMessagesByQueue"].as_object().expect("queues").values();
+    let records = queues.next().and_then(Value::as_array);
+    let body = |record: &Value| STANDARD.decode(record["data"].as_str().expect("a text")).expect("Base64");
+    records.expect("records").iter().map(|record| String::from_utf8(body(record)).expect("text")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs RabbitMQ, which ./tests/run starts"]
+async fn a_new_environment_handles_a_returned_batch_in_order() {
+    let vhost = queue().await;
+    let publish = async |body: &str| vhost.publish("", QUEUE, BasicProperties::default(), body.as_bytes()).await;
+    publish("done 1").await;
+    publish("done 2").await;
+    let (mapping, mut events) = mapping(&vhost, Duration::from_secs(2));
+    // Two environments end before they have handled anything. During the first batch the mapping fetches one more.
+    for expected in [["done 1", "done 2"].as_slice(), &["done 3", "done 1", "done 2"]] {
+        let (event, answer) = events.recv().await.expect("an event");
+        assert_eq!(bodies(&event), expected);
+        if expected.len() == 2 {
+            publish("done 3").await;
+            until("message 3 is fetched", PATIENCE, async || (vhost.ready(QUEUE).await == 0).then_some(())).await;
+        }
+        drop(answer.send(Invocation::FunctionError { payload: bytes::Bytes::from_static(b"killed") }));
+    }
+    let called = Called::default();
+    let consumer = consumer(&vhost.url(), &called);
+    let so_far = || called.lock().expect("no panic").clone();
+    let test = async {
+        until("every message is handled", PATIENCE, async || (so_far().len() == 3).then_some(())).await;
+        mapping.stop().await;
+    };
+    tokio::join!(test, serve(&consumer, events));
+    assert_eq!(so_far(), ["done 1", "done 2", "done 3"]);
     vhost.delete().await;
 }
