@@ -33,6 +33,37 @@ pub(crate) enum Caller {
     Tool(u64),
 }
 
+/// What is called.
+pub(crate) enum Operation {
+    Sqs(String),
+    DynamoDb(String),
+    S3 { method: String, path: String },
+}
+
+impl Operation {
+    /// Returns the operation that `x-amz-target` names, as in `AmazonSQS.SendMessage`.
+    pub(crate) fn of_target(target: &str) -> Self {
+        let (service, name) = target.split_once('.').unwrap_or_default();
+        if service == "AmazonSQS" { Self::Sqs(name.to_owned()) } else { Self::DynamoDb(name.to_owned()) }
+    }
+
+    fn site(&self, caller: &Caller) -> Site {
+        match (caller, self) {
+            (_, Self::S3 { .. }) => Site::Payload,
+            (Caller::Tool(_), _) => Site::Redrive,
+            (Caller::Ingress(_), Self::DynamoDb(_)) => Site::Keys,
+            (Caller::Consumer(_), Self::DynamoDb(_)) => Site::Store,
+            (Caller::Ingress(_), Self::Sqs(name)) if name == "SendMessageBatch" => Site::SendBatch,
+            (Caller::Ingress(_), Self::Sqs(_)) => Site::Send,
+            (Caller::Consumer(_), Self::Sqs(name)) => match name.as_str() {
+                "SendMessage" => Site::DeadLetter,
+                "ChangeMessageVisibilityBatch" => Site::Visibility,
+                _ => Site::Attributes,
+            },
+        }
+    }
+}
+
 /// An answer of the service.
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -41,39 +72,31 @@ pub(crate) struct Reply {
     pub(crate) body: Vec<u8>,
 }
 
-/// Carries out a call: its target, or method and path of a call of S3. `None` if the connection ends without an answer.
-pub(crate) async fn call(world: &Arc<World>, caller: &Caller, target: &str, body: Bytes) -> Option<Reply> {
+/// Carries out a call. `None` if the connection ends without an answer.
+pub(crate) async fn call(world: &Arc<World>, caller: &Caller, operation: Operation, body: Bytes) -> Option<Reply> {
     let (answered, answer) = oneshot::channel();
-    let action = target.rsplit('.').next().unwrap_or_default().to_owned();
     let (world, caller) = (Arc::clone(world), caller.clone());
     let number = match &caller {
         Caller::Ingress(number) | Caller::Consumer(number) => number.load(Ordering::Relaxed),
         Caller::Tool(number) => *number,
     };
     tokio::spawn(async move {
-        let reply = carry_out(&world, &caller, number, &action, &body).await;
+        let reply = carry_out(&world, &caller, number, &operation, &body).await;
         // The caller may have ended.
         let _ = answered.send(reply);
     });
     answer.await.ok().flatten()
 }
 
-async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, body: &Bytes) -> Option<Reply> {
-    // A path names the object that is read.
-    let text = if body.is_empty() { action } else { std::str::from_utf8(body).unwrap_or_default() };
+async fn carry_out(world: &World, caller: &Caller, number: u64, operation: &Operation, body: &Bytes) -> Option<Reply> {
+    let text = match operation {
+        // The path names the object that is read.
+        Operation::S3 { path, .. } if body.is_empty() => path,
+        _ => std::str::from_utf8(body).unwrap_or_default(),
+    };
     let text = &world.whole(text);
     let subject = number_in(text).map_or(number, u64::from);
-    let site = match (caller, action) {
-        (_, action) if action.contains(' ') => Site::Payload,
-        (Caller::Ingress(_), action) if action.ends_with("Item") => Site::Keys,
-        (Caller::Ingress(_), "SendMessageBatch") => Site::SendBatch,
-        (Caller::Ingress(_), _) => Site::Send,
-        (Caller::Tool(_), _) => Site::Redrive,
-        (Caller::Consumer(_), action) if action.ends_with("Item") => Site::Store,
-        (Caller::Consumer(_), "SendMessage") => Site::DeadLetter,
-        (Caller::Consumer(_), "ChangeMessageVisibilityBatch") => Site::Visibility,
-        (Caller::Consumer(_), _) => Site::Attributes,
-    };
+    let site = operation.site(caller);
     let fault = world.fault(site, subject);
     if fault.is_some() {
         if site == Site::Attributes {
@@ -92,7 +115,7 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
         }
     }
     let Some(Injected { kind, mut rng }) = fault else {
-        return Some(carried_out(world, caller, number, action, body).await);
+        return Some(carried_out(world, caller, number, operation, body).await);
     };
     let long = Duration::from_millis(rng.u64(1_500..12_000));
     match kind {
@@ -104,21 +127,21 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
             _ => refused(400, "RequestThrottled", "Sender"),
         }),
         Kind::CutAfter => {
-            carried_out(world, caller, number, action, body).await;
+            carried_out(world, caller, number, operation, body).await;
             None
         }
         Kind::FailsAfter => {
-            carried_out(world, caller, number, action, body).await;
+            carried_out(world, caller, number, operation, body).await;
             Some(failure(site))
         }
         Kind::Late => {
-            let reply = carried_out(world, caller, number, action, body).await;
+            let reply = carried_out(world, caller, number, operation, body).await;
             sleep(long).await;
             Some(reply)
         }
         Kind::LateEffect => {
             sleep(long).await;
-            Some(carried_out(world, caller, number, action, body).await)
+            Some(carried_out(world, caller, number, operation, body).await)
         }
         // As if the body had changed on its way, and SQS had stored that.
         Kind::NotMd5 => {
@@ -137,7 +160,7 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, action: &str, bo
             let mut reply = Vec::new();
             if let Ok(mut input) = serde_json::from_slice::<Value>(body) {
                 let failed = take_entries(&mut input, |_| rng.bool());
-                let done = carried_out(world, caller, number, action, &input.to_string().into()).await;
+                let done = carried_out(world, caller, number, operation, &input.to_string().into()).await;
                 let mut answer: Value = serde_json::from_slice(&done.body).unwrap_or_default();
                 add_failed(&mut answer, failed);
                 reply = answer.to_string().into_bytes();
@@ -157,14 +180,13 @@ fn failure(site: Site) -> Reply {
 }
 
 /// Carries out a call without a fault.
-async fn carried_out(world: &World, caller: &Caller, number: u64, action: &str, body: &Bytes) -> Reply {
-    if let Some((method, path)) = action.split_once(' ') {
-        return world.bucket().call(method, path, body);
-    }
-    if action.ends_with("Item") {
-        return written(world, action, &serde_json::from_slice(body).unwrap_or_default());
-    }
-    match world.sqs.call_json(&EmulatorCaller::default(), action, body).await {
+async fn carried_out(world: &World, caller: &Caller, number: u64, operation: &Operation, body: &Bytes) -> Reply {
+    let name = match operation {
+        Operation::S3 { method, path } => return world.bucket().call(method, path, body),
+        Operation::DynamoDb(name) => return written(world, name, &serde_json::from_slice(body).unwrap_or_default()),
+        Operation::Sqs(name) => name,
+    };
+    match world.sqs.call_json(&EmulatorCaller::default(), name, body).await {
         Ok(output) => {
             if let Caller::Ingress(_) = caller {
                 for message in stored(world, body, &output).unwrap_or_default() {
@@ -178,9 +200,9 @@ async fn carried_out(world: &World, caller: &Caller, number: u64, action: &str, 
 }
 
 /// Carries out an operation of DynamoDB.
-fn written(world: &World, action: &str, input: &Value) -> Reply {
+fn written(world: &World, name: &str, input: &Value) -> Reply {
     let mut table = world.table();
-    let result = table.call(action, input);
+    let result = table.call(name, input);
     if let Some(key) = input["Key"]["id"]["S"].as_str()
         && table.has(key, "outcome")
     {

@@ -1,4 +1,4 @@
-//! The SQS and DynamoDB endpoints of the functions: HTTP/1.1 on streams in memory, as its own client speaks it.
+//! The SQS, DynamoDB and S3 endpoints of the functions: HTTP/1.1 on streams in memory, as its own client speaks it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::{Iso8601, Rfc2822};
 use tokio::io::DuplexStream;
 
-use crate::aws_service::{self, Caller};
+use crate::aws_service::{self, Caller, Operation};
 use crate::world::World;
 
 /// Bytes that a connection holds in each direction.
@@ -64,10 +64,10 @@ async fn answer(world: &Arc<World>, caller: &Caller, request: Request<Incoming>)
     let reply = if target.is_empty() {
         // S3 accepts the signature of a clock that is wrong by up to 15 minutes, more than any here is.
         // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-        let request = format!("{} {}", head.method, head.uri.path());
-        aws_service::call(world, caller, &request, body).await.ok_or(Cut)?
+        let operation = Operation::S3 { method: head.method.to_string(), path: head.uri.path().to_owned() };
+        aws_service::call(world, caller, operation, body).await.ok_or(Cut)?
     } else if is_signed_in_time(signed_at) {
-        aws_service::call(world, caller, target, body).await.ok_or(Cut)?
+        aws_service::call(world, caller, Operation::of_target(target), body).await.ok_or(Cut)?
     } else {
         aws_service::refused(403, "InvalidSignatureException", "Sender")
     };

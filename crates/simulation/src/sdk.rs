@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::http::{Response, StatusCode};
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 
-use crate::aws_service::{self, Caller};
+use crate::aws_service::{self, Caller, Operation};
 use crate::world::World;
 
 /// Calls the simulated service.
@@ -30,9 +30,9 @@ impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let (world, caller) = (Arc::clone(&self.world), self.caller.clone());
         HttpConnectorFuture::new(async move {
-            let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
+            let operation = Operation::of_target(request.headers().get("x-amz-target").unwrap_or_default());
             let body = Bytes::copy_from_slice(request.body().bytes().unwrap_or_default());
-            let Some(reply) = aws_service::call(&world, &caller, &target, body).await else {
+            let Some(reply) = aws_service::call(&world, &caller, operation, body).await else {
                 return Err(ConnectorError::io("the connection was cut".into()));
             };
             let status = StatusCode::try_from(reply.status).map_err(|error| ConnectorError::user(error.into()))?;
