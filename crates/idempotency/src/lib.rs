@@ -120,8 +120,8 @@ pub enum Begun {
 /// What an abandoned attempt may have left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing, and earlier attempts left nothing either: the key is free again, for any payload. What they left is not
-    /// known of a [retry](Lease::is_retry), unless the caller knows it.
+    /// Nothing, and earlier attempts left nothing either: the key is free again, for any payload. Of a
+    /// [retry](Lease::is_retry), only a caller that knows what the earlier attempts did can say so.
     None,
     /// Perhaps everything: the key stays bound to its payload, and may be claimed again at once.
     Unknown,

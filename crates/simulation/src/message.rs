@@ -70,7 +70,7 @@ pub(crate) struct Workload {
     pub(crate) is_raw: bool,
     /// Whether half of those of clients are larger than the queue accepts.
     pub(crate) has_payloads: bool,
-    /// Whether a quarter have the idempotency key of another that is sent about the same time.
+    /// Whether half have the idempotency key of another that is sent about the same time.
     pub(crate) shares_keys: bool,
 }
 
@@ -147,7 +147,7 @@ impl Message {
             message.is_in_s3 = is_in_s3;
         }
         let mut rng = dice.about("key", u64::from(number));
-        if shares_keys && number > 0 && rng.u32(0..4) == 0 {
+        if shares_keys && number > 0 && rng.bool() {
             message.key_of = number - rng.u32(1..=number.min(BURST_MAX / 4));
         }
         message
