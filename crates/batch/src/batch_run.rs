@@ -105,9 +105,9 @@ impl<S: Source> RunningBatch<'_, S> {
                 Some(_) => None,
             };
             let settlement = if let Some(delay) = blocked {
-                self.return_untouched(index, delay, "an earlier message of its group was returned")
+                self.settle_unstarted(index, delay, "an earlier message of its group was returned").await
             } else if Instant::now() >= self.run.deadlines.work_until {
-                self.return_untouched(index, None, "not started before the deadline")
+                self.settle_unstarted(index, None, "not started before the deadline").await
             } else {
                 self.settle_started(index, settled.is_empty()).await
             };
@@ -119,8 +119,18 @@ impl<S: Source> RunningBatch<'_, S> {
         settled
     }
 
-    fn return_untouched(&self, index: usize, delay: Option<Duration>, reason: &'static str) -> Settlement {
-        self.settled(index, &self.messages[index], None, Disposition::Returned(delay), reason.into(), None)
+    /// Returns a message without a call of its handler, or dead-letters it in its last receive.
+    async fn settle_unstarted(&self, index: usize, delay: Option<Duration>, reason: &'static str) -> Settlement {
+        let message = &self.messages[index];
+        let (disposition, reason) = self.return_uncalled(index, message, delay, codes::NOT_STARTED, reason).await;
+        if disposition.is_returned() {
+            return self.settled(index, message, None, disposition, reason, None);
+        }
+        let delivery = self.decode(index, message).ok();
+        if let (Some(statuses), Some(delivery)) = (self.run.statuses, &delivery) {
+            statuses.settled(delivery, disposition, &reason, false);
+        }
+        self.settled(index, message, delivery.as_ref(), disposition, reason, None)
     }
 
     /// Settles one message; where the source retries in place, after as many tries as the time allows. There a message
@@ -185,7 +195,9 @@ impl<S: Source> RunningBatch<'_, S> {
                 }
                 // Its status is that of the delivery that is being handled.
                 Begin::Wait(left) => {
-                    let (disposition, reason) = self.wait(index, message, left).await;
+                    const REASON: &str = "another delivery of it is being handled";
+                    let returning = self.return_uncalled(index, message, Some(left), codes::IN_PROGRESS, REASON);
+                    let (disposition, reason) = returning.await;
                     return self.settled(index, message, Some(delivery), disposition, reason, None);
                 }
             },
@@ -227,15 +239,21 @@ impl<S: Source> RunningBatch<'_, S> {
         self.settled(index, message, decoded.as_ref().ok(), disposition, reason, handler)
     }
 
-    /// Returns a message while another delivery of it is being handled. In its last receive it is dead-lettered
-    /// instead, because its source would do that without a reason.
-    async fn wait(&self, index: usize, message: &ReceivedMessage<'_>, left: Duration) -> (Disposition, Reason) {
-        const REASON: &str = "another delivery of it is being handled";
+    /// Returns a message whose handler is not called. In its last receive it is dead-lettered instead, because its
+    /// source would do that without a reason.
+    async fn return_uncalled(
+        &self,
+        index: usize,
+        message: &ReceivedMessage<'_>,
+        delay: Option<Duration>,
+        code: &'static str,
+        reason: &'static str,
+    ) -> (Disposition, Reason) {
         if !self.is_last_receive(index).await {
-            return (Disposition::Returned(Some(left)), REASON.into());
+            return (Disposition::Returned(delay), reason.into());
         }
-        let detail = format!("receives exhausted after {}: {REASON}", message.receive_count);
-        self.reject(index, Rejection::new(codes::IN_PROGRESS, detail), Disposition::Rejected, left).await
+        let rejection = Rejection::new(code, format!("receives exhausted after {}: {reason}", message.receive_count));
+        self.reject(index, rejection, Disposition::Rejected, delay.unwrap_or_default()).await
     }
 
     /// Returns whether the source dead-letters the message by itself if it is returned now; false if it does not answer

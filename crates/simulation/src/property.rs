@@ -79,10 +79,10 @@ impl Property {
             Self::DeadLettersHaveTheirReason => {
                 "A dead letter was rejected by its handler, failed the last of its receives, has no handler, no retry \
                  queue of RabbitMQ or is not an event, and its reason says which. On SQS, a receive also fails while \
-                 the idempotency store or the payload in S3 is out of reach. On RabbitMQ the last receive is later \
-                 only by those without a failure of the handler, as of a batch that came back as a whole; on an \
-                 ordered queue, only by tries while the store is away. The queue itself dead-letters only what lost \
-                 a receive to a fault."
+                 the idempotency store or the payload in S3 is out of reach, and in the last one a message may not be \
+                 started in time. On RabbitMQ the last receive is later only by those without a failure of the \
+                 handler, as of a batch that came back as a whole; on an ordered queue, only by tries while the store \
+                 is away. The queue itself dead-letters only what lost a receive to a fault."
             }
             Self::HealthyMessagesAreHandled => {
                 "A message whose handler succeeds is handled within a bound of receives that were not lost to a fault: \

@@ -338,6 +338,21 @@ async fn messages_not_started_before_the_deadline_are_returned_untouched() {
     assert_eq!(ran.memory.delays.into_inner().unwrap().len(), 2);
 }
 
+/// The queue would dead-letter them without a reason.
+#[tokio::test(start_paused = true)]
+async fn messages_not_started_in_their_last_receive_are_dead_lettered_with_the_reason() {
+    let last = || Memory { last: true, ..Memory::default() };
+    let ran = run_with(&[("slow", None), ("slow", None), ("slow", None), ("done", None)], 1, last()).await;
+    assert_eq!((shown(&ran.settled).as_str(), ran.started.len()), ("ddxx", 3));
+    let dead_letters = ran.memory.dead_letters.into_inner().unwrap();
+    let detail = "receives exhausted after 1: not started before the deadline";
+    assert_eq!(dead_letters[1], (3, Rejection::new("not_started", detail)));
+    // Behind a message of the group whose dead letter is not stored.
+    let group = Some("a");
+    let ran = run_with(&[("reject", group), ("done", group)], 1, Memory { broken: true, ..last() }).await;
+    assert_eq!((shown(&ran.settled).as_str(), ran.started.len()), ("rr", 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_reject_that_cannot_be_stored_is_returned() {
     let (a, b) = (Some("a"), Some("b"));

@@ -15,6 +15,8 @@ pub(crate) const IDEMPOTENCY_KEY_MISSING: &str = "idempotency_key_missing";
 pub(crate) const IDEMPOTENCY_KEY_REUSED: &str = "idempotency_key_reused";
 /// Another delivery of the message was being handled in the last receive.
 pub(crate) const IN_PROGRESS: &str = "in_progress";
+/// The handler was not called in the last receive: no time was left, or an earlier message of the group was returned.
+pub(crate) const NOT_STARTED: &str = "not_started";
 /// The handler failed in the last receive.
 pub(crate) const RECEIVES_EXHAUSTED: &str = "receives_exhausted";
 /// The handler panicked in the last receive.

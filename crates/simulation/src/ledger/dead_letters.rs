@@ -44,6 +44,8 @@ impl Ledger {
         let is_last = |receives| is_last(scenario, entry, receives);
         let is_right = match code {
             "undecodable" => !is_never_undecodable,
+            // Whatever it is, and whether it has a handler.
+            "not_started" => !scenario.rabbitmq && receives.is_some_and(is_last),
             _ if !is_event => false,
             // Also while the store is away, when no handler was called.
             "retry_queue_missing" => entry.is_unroutable,
