@@ -20,6 +20,7 @@ on_all_services! {
         a_failed_message_is_received_again_after_its_delay_and_the_others_are_done
         a_rejected_message_is_dead_lettered_at_once_with_its_reason
         a_failure_in_the_last_receive_is_dead_lettered_with_its_reason
+        a_message_not_started_in_its_last_receive_is_dead_lettered_with_its_reason
         a_message_that_is_sent_twice_is_handled_once
         messages_wait_on_their_queue_while_a_breaker_is_open;
     fifo:

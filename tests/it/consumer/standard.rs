@@ -92,6 +92,21 @@ pub(super) async fn a_failure_in_the_last_receive_is_dead_lettered_with_its_reas
     service.check("dead letters", queue.dead_letters().await, vec![("poison".to_owned(), Some(reason))]);
 }
 
+pub(super) async fn a_message_not_started_in_its_last_receive_is_dead_lettered_with_its_reason(service: &Service) {
+    let queue = PolledQueue::create(service, &[(Attribute::VisibilityTimeout, "30")], 1).await;
+    for id in ["a", "b"] {
+        send(&queue, id).await;
+    }
+    let hangs = |_: Arc<Delivery>| std::future::pending::<Outcome>();
+    let consumer = queue.builder().otherwise(hangs).concurrency(1).build().expect("a consumer");
+    queue.process_all(&consumer, Duration::from_secs(6)).await;
+    let mut reasons: Vec<_> = queue.dead_letters().await.into_iter().filter_map(|(_, reason)| reason).collect();
+    reasons.sort();
+    let expected = ["not started before the deadline", "the handler was cancelled at the deadline"];
+    let expected = expected.map(|cause| format!("receives exhausted after 1: {cause}"));
+    service.check("reasons", reasons, expected.to_vec());
+}
+
 /// <https://github.com/aws-powertools/powertools-lambda-python/issues/2023>
 pub(super) async fn a_message_that_is_sent_twice_is_handled_once(service: &Service) {
     let queue = queue(service).await;
