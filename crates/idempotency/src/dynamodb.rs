@@ -125,7 +125,7 @@ impl DynamoDbStore {
 
 impl Store for DynamoDbStore {
     async fn begin(&self, claim: &Claim<'_>, deadline: Instant) -> Result<Begun, StoreError> {
-        let lease = Lease::new(claim.key);
+        let mut lease = Lease::new(claim.key);
         let fingerprint = Attribute::S(claim.fingerprint.to_owned());
         let item = [
             (ID, Attribute::S(lease.key.clone())),
@@ -149,10 +149,10 @@ impl Store for DynamoDbStore {
             ..Write::default()
         };
         match self.write(PUT_ITEM, &write, deadline).await {
-            Ok(body) => match record(&body)? {
-                Some(replaced) => Ok(replaced.replaced_by(claim, lease)),
-                None => Ok(Begun::New(lease)),
-            },
+            Ok(body) => {
+                lease.is_retry = record(&body)?.is_some_and(|replaced| replaced.is_retried_by(claim));
+                Ok(Begun::New(lease))
+            }
             Err(CallError::Answered { code: Some(code), body, .. }) if code == CONDITION_FAILED => {
                 Ok(record(&body)?.ok_or_else(unreadable)?.found_by(claim, lease))
             }

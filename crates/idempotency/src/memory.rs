@@ -41,13 +41,13 @@ fn full() -> StoreError {
 
 impl Store for MemoryStore {
     async fn begin(&self, claim: &Claim<'_>, _deadline: Instant) -> Result<Begun, StoreError> {
-        let lease = Lease::new(claim.key);
+        let mut lease = Lease::new(claim.key);
         let mut records = self.records();
         let known = records.get(claim.key);
         if let Some(record) = known.filter(|record| !record.is_free_for(claim)) {
             return Ok(record.clone().found_by(claim, lease));
         }
-        let begun = known.map_or_else(|| Begun::New(lease.clone()), |record| record.replaced_by(claim, lease.clone()));
+        lease.is_retry = known.is_some_and(|record| record.is_retried_by(claim));
         if records.len() >= RECORDS_MAX {
             records.retain(|_, record| record.expires_at_s > unix_s(claim.now));
             if records.len() >= RECORDS_MAX {
@@ -56,13 +56,13 @@ impl Store for MemoryStore {
         }
         let record = Record {
             fingerprint: claim.fingerprint.to_owned(),
-            token: lease.token,
+            token: lease.token.clone(),
             lease_until_ms: unix_ms(claim.lease_until),
             result: None,
             expires_at_s: unix_s(claim.keep_until),
         };
         records.insert(claim.key.to_owned(), record);
-        Ok(begun)
+        Ok(Begun::New(lease))
     }
 
     async fn complete(&self, lease: &Lease, result: &str, _deadline: Instant) -> Result<(), StoreError> {

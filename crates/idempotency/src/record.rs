@@ -30,10 +30,9 @@ impl Record {
         self.expires_at_s <= unix_s(claim.now)
     }
 
-    /// Returns what a claim found that replaced this record.
-    pub(crate) fn replaced_by(&self, claim: &Claim<'_>, mut lease: Lease) -> Begun {
-        lease.is_retry = !self.is_expired(claim);
-        Begun::New(lease)
+    /// Returns whether a claim that replaced this record is a retry of its work.
+    pub(crate) fn is_retried_by(&self, claim: &Claim<'_>) -> bool {
+        !self.is_expired(claim)
     }
 
     /// Returns what a claim finds that could not replace this record. A record with the token of `lease` was written by

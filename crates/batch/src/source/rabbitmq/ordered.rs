@@ -10,8 +10,8 @@
 //! - Messages of a returned batch are handled in their earlier order, before those that arrive for the first time: a
 //!   quorum queue delivers returned messages in the order of their last delivery (seen on RabbitMQ 3.10.8), and a
 //!   mapping may have fetched later messages before it returned the batch. The broker counts how often a message came
-//!   back, and a message that is behind another has not come back more often than it. Where the broker does not count,
-//!   the order of earlier batches is known.
+//!   back, and never counts more for a message than for an earlier one of the queue. Where it does not count, the order
+//!   in the returned batches decides.
 //!
 //! What is known of earlier batches is kept in memory. In another execution environment settled messages are handled
 //! again and failing ones get more tries, never fewer; their order is lost only where the broker does not count. A
@@ -115,10 +115,10 @@ impl OrderedQueues {
                 failures: known.map_or(0, |known| known.failures).into(),
             });
         }
-        received.sort_by_key(|received| {
+        received.sort_by_cached_key(|received| {
             let rank = received.in_order.as_ref()?.rank;
             Some(match returns(&received.message) {
-                // The ranks of two environments do not agree, the counts do.
+                // Each environment has ranks of its own; the counts are the broker's.
                 returns @ (1.., _) => (Reverse(returns), u64::MAX),
                 returns => (Reverse(returns), rank.unwrap_or(u64::MAX)),
             })
