@@ -40,6 +40,8 @@ type Stored = (Envelope, Option<String>);
 pub(crate) struct Broker {
     stored: Arc<Mutex<Vec<Stored>>>,
     sick: Option<SendError>,
+    /// What a check of a payload with this text finds.
+    unfit: Option<(&'static str, SendError)>,
     /// The position of a message of a batch that fails.
     fails_at: Option<(usize, SendError)>,
 }
@@ -60,6 +62,11 @@ impl Broker {
 }
 
 impl Producer for Broker {
+    fn check(&self, message: &Message<'_>) -> Result<(), SendError> {
+        let is_it = |text: &str| message.envelope.encode().contains(text);
+        self.unfit.iter().find(|(text, _)| is_it(text)).map_or(Ok(()), |(_, error)| Err(error.clone()))
+    }
+
     async fn send(&self, message: &Message<'_>, _deadline: Instant) -> Result<Receipt, SendError> {
         if let Some(error) = &self.sick {
             return Err(error.clone());

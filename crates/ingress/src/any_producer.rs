@@ -94,6 +94,19 @@ impl Producer for AnyProducer {
         }
     }
 
+    fn check(&self, message: &Message<'_>) -> Result<(), SendError> {
+        match *self {
+            #[cfg(feature = "sqs")]
+            Self::Sqs(ref producer) => producer.check(message),
+            #[cfg(feature = "sqs")]
+            Self::CoalescingSqs(ref producer) => producer.check(message),
+            #[cfg(feature = "rabbitmq")]
+            Self::Rabbitmq(ref producer) => producer.check(message),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(ref producer) => producer.check(message),
+        }
+    }
+
     async fn send(&self, message: &Message<'_>, deadline: Instant) -> Result<Receipt, SendError> {
         match *self {
             #[cfg(feature = "sqs")]

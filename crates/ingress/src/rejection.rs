@@ -258,6 +258,11 @@ impl Rejection {
         }
     }
 
+    /// Returns whether the message may be stored: a rejection has its id then.
+    pub fn may_be_stored(&self) -> bool {
+        self.id.is_some()
+    }
+
     /// Adds an answer header.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl ToString) -> Self {

@@ -104,14 +104,15 @@ impl<P: Producer> PermittedSends<'_, P> {
     /// Sends the envelope to each queue, one after another, and waits for the confirms of the brokers.
     ///
     /// # Errors
-    /// 503 with Retry-After without a confirm, or 413 if the message exceeds the limit of the queue. The rejection has
-    /// the id of the message if a queue may have it.
+    /// 503 with Retry-After without a confirm, or 413 if the message exceeds the limit of a queue. The rejection has the
+    /// id of the message if a queue may have it.
     pub(crate) async fn send(
         self,
         envelope: &Envelope,
         options: &SendOptions<'_>,
         record: &mut RequestRecord,
     ) -> Result<Receipt, Rejection> {
+        check_copies(&self.copies, envelope, options)?;
         let queue = self.first.queue;
         let receipt = self.first.send(envelope, options, record).await?;
         if !self.copies.is_empty() {
@@ -129,12 +130,24 @@ impl<P: Producer> PermittedSends<'_, P> {
         options: &SendOptions<'_>,
         record: &mut RequestRecord,
     ) -> Vec<Result<Receipt, Rejection>> {
-        let queue = self.first.queue;
-        let mut results = self.first.send_all(envelopes, options, record).await;
-        if !self.copies.is_empty() {
-            Box::pin(send_all_copies(queue, self.copies, envelopes, &mut results, options, record)).await;
+        if self.copies.is_empty() {
+            return self.first.send_all(envelopes, options, record).await;
         }
-        results
+        let queue = self.first.queue;
+        let check = |envelope: &&Envelope| check_copies(&self.copies, envelope, options);
+        let checked: Vec<_> = envelopes.iter().map(check).collect();
+        let sent = envelopes.iter().zip(&checked).filter(|(_, checked)| checked.is_ok());
+        let sent: Vec<_> = sent.map(|(envelope, _)| *envelope).collect();
+        let mut results = Vec::new();
+        if !sent.is_empty() {
+            results = self.first.send_all(&sent, options, record).await;
+            Box::pin(send_all_copies(queue, self.copies, &sent, &mut results, options, record)).await;
+        }
+        let mut results = results.into_iter();
+        let result = |(envelope, checked): (&&Envelope, Result<(), Rejection>)| {
+            checked.and_then(|()| results.next().unwrap_or_else(|| missing(envelope)))
+        };
+        envelopes.iter().zip(checked).map(result).collect()
     }
 }
 
@@ -188,6 +201,22 @@ impl<P: Producer> PermittedSend<'_, P> {
         };
         envelopes.iter().map(result).collect()
     }
+}
+
+/// Checks a message before it is sent to any queue: one that a copy's queue does not take would be on the others, and a
+/// repeat of its request would not help.
+///
+/// # Errors
+/// What the producer of a copy refuses.
+fn check_copies<P: Producer>(
+    copies: &[PermittedSend<'_, P>],
+    envelope: &Envelope,
+    options: &SendOptions<'_>,
+) -> Result<(), Rejection> {
+    copies.iter().try_for_each(|copy| {
+        let checked = copy.producer.check(&options.message(envelope));
+        checked.map_err(|error| rejection(&error, envelope))
+    })
 }
 
 /// Sends the copies of a message that is on `queue`, one after another; none after a failure.
@@ -247,8 +276,7 @@ fn stored_in_part(envelope: &Envelope, queues: &[String], failed: usize, error: 
     let destination = |(place, queue): (usize, &String)| {
         let stored = match place.cmp(&failed) {
             Ordering::Less => IsStored::Yes,
-            // A rejection has the id of the message if it may be stored.
-            Ordering::Equal if error.id.is_some() => IsStored::Unknown,
+            Ordering::Equal if error.may_be_stored() => IsStored::Unknown,
             Ordering::Equal | Ordering::Greater => IsStored::No,
         };
         Destination { queue: queue.clone(), stored }

@@ -125,6 +125,15 @@ pub trait Producer: Send + Sync {
         None
     }
 
+    /// Checks what the producer can know before it sends: the limits of the broker, as far as they are the same for
+    /// every queue.
+    ///
+    /// # Errors
+    /// What [`send`](Self::send) would refuse at once.
+    fn check(&self, _message: &Message<'_>) -> Result<(), SendError> {
+        Ok(())
+    }
+
     /// Sends one message and waits until the broker has stored it, but not past `deadline`.
     ///
     /// A producer retries failed attempts, so a message may be stored twice, under the same envelope id.

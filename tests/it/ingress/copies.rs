@@ -96,6 +96,26 @@ async fn a_message_that_a_queue_does_not_have_is_a_503_that_says_which() {
 }
 
 #[tokio::test]
+async fn a_message_that_a_copy_would_refuse_is_on_no_queue() {
+    let (bytes, bytes_max) = (1_048_900, 1_048_576);
+    let too_large = SendError::TooLarge { bytes, bytes_max };
+    let misconfigured = SendError::Refused { reason: "as planned".to_owned(), message_at_fault: false };
+    for (sick, error, expected) in
+        [("audit", &too_large, 413), ("search", &too_large, 413), ("search", &misconfigured, 503)]
+    {
+        for settings in ["", "\n          store: dynamodb"] {
+            let mut brokers = brokers("", error);
+            brokers.get_mut(sick).unwrap().unfit = Some(("", error.clone()));
+            let ingress = ingress(contract(settings), &brokers);
+            let ingress = ingress.with_store(Some(AnyStore::Memory(MemoryStore::default())));
+            let (status, answer) = place(&ingress).await;
+            assert_eq!((status, lengths(&brokers)), (expected, [0, 0, 0]), "{sick} {error}: {answer}");
+            assert!(answer["id"].is_null() && answer["destinations"].is_null(), "{sick} {error}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn each_item_of_a_batch_is_accepted_if_each_queue_has_it() {
     let contract = taking_contract(&json!({
         "requestBody": { "required": true, "content": { "application/json": { "schema": {
@@ -107,8 +127,9 @@ async fn each_item_of_a_batch_is_accepted_if_each_queue_has_it() {
         },
     }));
     let names = ["q", "audit", "archive"];
-    let take = async |failing: [Option<(usize, SendError)>; 3]| {
-        let brokers = failing.map(|fails_at| Broker { fails_at, ..Broker::default() });
+    let take = async |failing: [Option<(usize, SendError)>; 3], unfit: Option<&'static str>| {
+        let mut brokers = failing.map(|fails_at| Broker { fails_at, ..Broker::default() });
+        brokers[2].unfit = unfit.map(|text| (text, SendError::TooLarge { bytes: 2, bytes_max: 1 }));
         let producers = names.into_iter().map(str::to_owned).zip(brokers.clone()).collect();
         let ingress = Ingress::new(contract, producers, Store::with(&secret_text()));
         let headers = [("content-type", "application/json"), ("idempotency-key", "k")];
@@ -120,14 +141,15 @@ async fn each_item_of_a_batch_is_accepted_if_each_queue_has_it() {
             brokers.map(|broker| broker.envelopes().iter().map(|event| event.id().to_owned()).collect::<Vec<_>>());
         ((answer["statusCode"].clone(), json!(statuses)), body, ids)
     };
-    let (statuses, body, all) = take([None, None, None]).await;
+    let (statuses, body, all) = take([None, None, None], None).await;
     assert_eq!(statuses, (json!(202), json!([202, 422, 202, 202])), "{body}");
     assert!(all[0].len() == 3 && all[1] == all[0] && all[2] == all[0], "{all:?}");
 
     // The first message fails on its queue, the first of those on the first copy, and the first of those on the second.
     let unknown = SendError::Unknown { reason: "as planned".to_owned() };
     let not_sent = SendError::NotSent { reason: "as planned".to_owned() };
-    let (statuses, body, stored) = take([Some((0, not_sent.clone())), Some((0, unknown)), Some((0, not_sent))]).await;
+    let (statuses, body, stored) =
+        take([Some((0, not_sent.clone())), Some((0, unknown)), Some((0, not_sent))], None).await;
     assert_eq!(statuses, (json!(503), json!([503, 422, 503, 503])), "{body}");
     assert_eq!(stored, [all[0][1..].to_vec(), all[0][2..].to_vec(), Vec::new()], "a repeat has the same ids");
     let destinations = |stored: [&str; 3]| {
@@ -139,4 +161,13 @@ async fn each_item_of_a_batch_is_accepted_if_each_queue_has_it() {
     assert_eq!(body["items"][2]["destinations"], destinations(["yes", "unknown", "no"]));
     assert_eq!(body["items"][3]["destinations"], destinations(["yes", "yes", "no"]));
     assert_eq!((&body["items"][2]["id"], &body["items"][3]["id"]), (&json!(all[0][1]), &json!(all[0][2])));
+
+    // An item that the last copy would refuse is on no queue, and the others are on each.
+    let (statuses, body, stored) = take([None, None, None], Some(r#"{"n":1}"#)).await;
+    assert_eq!(statuses, (json!(202), json!([202, 422, 413, 202])), "{body}");
+    let others = [all[0][0].clone(), all[0][2].clone()];
+    assert!(stored.iter().all(|ids| *ids == others), "{stored:?}");
+    let (statuses, body, stored) = take([None, None, None], Some("")).await;
+    assert_eq!(statuses, (json!(422), json!([413, 422, 413, 413])), "{body}");
+    assert!(stored.iter().all(Vec::is_empty), "{stored:?}");
 }

@@ -64,6 +64,11 @@ impl Producer for RabbitmqProducer {
         Some(Destination { system: "rabbitmq", name: exchange })
     }
 
+    fn check(&self, message: &Message<'_>) -> Result<(), SendError> {
+        // The largest body that a request can have is within the limit of a publication.
+        self.route(message).map(drop)
+    }
+
     async fn send(&self, message: &Message<'_>, deadline: Instant) -> Result<Receipt, SendError> {
         let (exchange, routing_key) = self.route(message)?;
         let body = message.envelope.encode();

@@ -53,6 +53,10 @@ impl Producer for CoalescingProducer {
         self.0.calls.destination()
     }
 
+    fn check(&self, message: &Message<'_>) -> Result<(), SendError> {
+        self.0.calls.check(message)
+    }
+
     async fn send(&self, message: &Message<'_>, deadline: Instant) -> Result<Receipt, SendError> {
         let producer = &self.0.calls;
         let sent = match producer.fit(message) {

@@ -165,6 +165,15 @@ impl Producer for SqsProducer {
         Some(Destination { system: "aws_sqs", name: self.queue_url.rsplit('/').next() })
     }
 
+    fn check(&self, message: &Message<'_>) -> Result<(), SendError> {
+        let fitting = self.fit(message).map(drop);
+        #[cfg(feature = "s3")]
+        if matches!(fitting, Err(SendError::TooLarge { .. })) && message.may_be_pointer && self.payloads.is_some() {
+            return self.fit_body(message, String::from("{}")).map(drop);
+        }
+        fitting
+    }
+
     async fn send(&self, message: &Message<'_>, deadline: Instant) -> Result<Receipt, SendError> {
         let sent = self.send_whole(message, deadline).await;
         #[cfg(feature = "s3")]

@@ -328,8 +328,9 @@ async fn limits_are_checked_before_anything_is_sent() {
     ] {
         let server = Server::start(&[]).await;
         let message = Message { delay, ..Message::new(envelope) };
-        let error = SqsProducer::new(&config(&server.endpoint()), url).send(&message, Instant::now() + AMPLE).await;
-        let error = error.unwrap_err();
+        let producer = SqsProducer::new(&config(&server.endpoint()), url);
+        let error = producer.send(&message, Instant::now() + AMPLE).await.unwrap_err();
+        assert_eq!(producer.check(&message), Err(error.clone()));
         assert!(
             match &error {
                 SendError::TooLarge { .. } => at_fault,
