@@ -58,6 +58,7 @@ impl<S: Store> Suite<S> {
 
 async fn suite<S: Store + RateLimitStore + StatusStore>(store: S) {
     statuses(&store).await;
+    a_status_is_taken_back_unless_another_request_shows_it(&store).await;
     let mut suite = Suite::new(store);
     let completed = |result: &str| Begun::Completed { result: result.to_owned() };
     let in_progress = |lease_left| Begun::InProgress { lease_left };
@@ -199,23 +200,67 @@ async fn statuses<S: StatusStore>(store: &S) {
         let id = unique("m", "");
         store.change_status(&id, &done, at(0), deadline()).await.unwrap();
         assert_eq!(store.status(&id, at(0), deadline()).await.unwrap(), none, "a change makes no status");
-        assert!(store.open_status(&id, "owner", start, deadline()).await.unwrap());
+        let opened = store.open_status(&id, "owner", start, deadline()).await.unwrap();
         for (state, ms) in changes {
             store.change_status(&id, state, at(*ms), deadline()).await.unwrap();
         }
         let found = store.status(&id, at(100), deadline()).await.unwrap();
         assert_eq!(found, Some(Status { owner: "owner".to_owned(), state: expected.clone() }), "{changes:?}");
-        // A repeated request leaves the status as it is.
-        assert!(!store.open_status(&id, "owner", at(100), deadline()).await.unwrap());
-        assert_eq!(store.status(&id, at(100), deadline()).await.unwrap(), found);
-        // It is discarded before a consumer has received the message, and not after.
-        store.discard_status(&id, deadline()).await.unwrap();
+        // It is taken back before a consumer has changed it, and not after.
+        store.withdraw_status(&opened, Effect::None, deadline()).await.unwrap();
         let left = store.status(&id, at(100), deadline()).await.unwrap();
         assert_eq!(left.is_some(), !changes.is_empty(), "{changes:?}");
+        // A repeated request leaves a changed one as it is.
+        store.open_status(&id, "owner", at(100), deadline()).await.unwrap();
+        assert_eq!(store.status(&id, at(100), deadline()).await.unwrap(), found);
         // After its time it counts as absent, whether or not it was deleted.
         let later = at(100) + STATUS_KEPT;
         assert_eq!(store.status(&id, later, deadline()).await.unwrap(), none);
-        assert!(store.open_status(&id, "other", later, deadline()).await.unwrap());
+        let opened = store.open_status(&id, "other", later, deadline()).await.unwrap();
+        let found = store.status(&id, later, deadline()).await.unwrap();
+        assert_eq!(found.map(|status| status.owner).as_deref(), Some("other"));
+        store.withdraw_status(&opened, Effect::None, deadline()).await.unwrap();
+        assert_eq!(store.status(&id, later, deadline()).await.unwrap(), none);
+    }
+}
+
+/// Requests with one message: how each ends, and whether its status is shown then.
+async fn a_status_is_taken_back_unless_another_request_shows_it<S: StatusStore>(store: &S) {
+    let start = SystemTime::now();
+    let is_shown = async |id: &str| store.status(id, start, deadline()).await.unwrap().is_some();
+    let (none, unknown) = (Some(Effect::None), Some(Effect::Unknown));
+    for (ends, expected) in [
+        (&[(None, true)][..], MessageState::Accepted),
+        (&[(none, false), (None, true)], MessageState::Accepted),
+        (&[(unknown, false), (None, true)], MessageState::Accepted),
+        (&[(None, true), (none, true), (unknown, true)], MessageState::Accepted),
+        // The first may be stored, so its consumer changes the status, whatever became of the others.
+        (&[(unknown, false)], MessageState::Done { result: None }),
+        (&[(unknown, false), (none, false), (unknown, false)], MessageState::Done { result: None }),
+        (&[(none, false), (unknown, false)], MessageState::Done { result: None }),
+    ] {
+        let id = unique("m", "");
+        for (number, (ends, is_shown_then)) in ends.iter().enumerate() {
+            let opened = store.open_status(&id, "owner", start, deadline()).await.unwrap();
+            assert!(is_shown(&id).await, "request {number} of {expected:?}");
+            if let Some(effect) = ends {
+                store.withdraw_status(&opened, *effect, deadline()).await.unwrap();
+            }
+            assert_eq!(is_shown(&id).await, *is_shown_then, "request {number} of {expected:?}");
+        }
+        if expected != MessageState::Accepted {
+            store.change_status(&id, &expected, start, deadline()).await.unwrap();
+        }
+        let found = store.status(&id, start, deadline()).await.unwrap();
+        assert_eq!(found, Some(Status { owner: "owner".to_owned(), state: expected }));
+    }
+    // What comes late is about its own request.
+    for effect in [Effect::None, Effect::Unknown] {
+        let id = unique("m", "");
+        let late = store.open_status(&id, "owner", start, deadline()).await.unwrap();
+        store.open_status(&id, "owner", start, deadline()).await.unwrap();
+        store.withdraw_status(&late, effect, deadline()).await.unwrap();
+        assert!(is_shown(&id).await, "{effect:?}");
     }
 }
 

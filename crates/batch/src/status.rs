@@ -5,7 +5,7 @@
 //! most: a slow table delays the answer to Lambda by that, and neither a handler nor settling. What fails here is
 //! logged. The messages of a batch without statuses cost nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
@@ -72,7 +72,8 @@ impl Delivery {
 /// The statuses of one batch.
 pub(crate) struct Statuses<'a> {
     store: &'a AnyStore,
-    /// By the id of the message; the last note of one counts.
+    /// By the id of the message. A batch may have several deliveries of one: the first that is done counts, or else the
+    /// last that was dead-lettered, or else the last.
     settled: Mutex<BTreeMap<String, (MessageState, SystemTime)>>,
 }
 
@@ -120,8 +121,14 @@ impl<'a> Statuses<'a> {
             // They have no delivery, or were not handled now.
             Disposition::Undecodable | Disposition::Returned(_) => return,
         };
-        let id = delivery.envelope.id().to_owned();
-        self.settled.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (state, now));
+        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        match settled.entry(delivery.envelope.id().to_owned()) {
+            Entry::Vacant(entry) => drop(entry.insert((state, now))),
+            Entry::Occupied(mut entry) => match (&entry.get().0, &state) {
+                (MessageState::Done { .. }, _) | (MessageState::Dead { .. }, MessageState::Retrying { .. }) => {}
+                _ => drop(entry.insert((state, now))),
+            },
+        }
     }
 
     /// Records what was noted, not past `until`.

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use crate::{
-    Begun, Claim, Effect, Lease, MemoryStore, MessageState, RateLimitStore, Status, StatusStore, Store, StoreError,
-    Take, Taken,
+    Begun, Claim, Effect, Lease, MemoryStore, MessageState, OpenedStatus, RateLimitStore, Status, StatusStore, Store,
+    StoreError, Take, Taken,
 };
 #[cfg(feature = "dynamodb")]
 use crate::{DynamoDbStore, TransactWrite, TransactionError};
@@ -82,7 +82,13 @@ impl RateLimitStore for AnyStore {
 }
 
 impl StatusStore for AnyStore {
-    async fn open_status(&self, id: &str, owner: &str, now: SystemTime, deadline: Instant) -> Result<bool, StoreError> {
+    async fn open_status(
+        &self,
+        id: &str,
+        owner: &str,
+        now: SystemTime,
+        deadline: Instant,
+    ) -> Result<OpenedStatus, StoreError> {
         match self {
             #[cfg(feature = "dynamodb")]
             Self::DynamoDb(store) => store.open_status(id, owner, now, deadline).await,
@@ -90,11 +96,16 @@ impl StatusStore for AnyStore {
         }
     }
 
-    async fn discard_status(&self, id: &str, deadline: Instant) -> Result<(), StoreError> {
+    async fn withdraw_status(
+        &self,
+        opened: &OpenedStatus,
+        effect: Effect,
+        deadline: Instant,
+    ) -> Result<(), StoreError> {
         match self {
             #[cfg(feature = "dynamodb")]
-            Self::DynamoDb(store) => store.discard_status(id, deadline).await,
-            Self::Memory(store) => store.discard_status(id, deadline).await,
+            Self::DynamoDb(store) => store.withdraw_status(opened, effect, deadline).await,
+            Self::Memory(store) => store.withdraw_status(opened, effect, deadline).await,
         }
     }
 

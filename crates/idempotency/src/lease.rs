@@ -16,8 +16,7 @@ pub struct Lease {
 impl Lease {
     /// Returns a lease that no other caller has.
     pub(crate) fn new(key: &str) -> Self {
-        let token = format!("{:032x}", fastrand::u128(..));
-        Self { key: key.to_owned(), token, is_retry: false, is_completed: Arc::default() }
+        Self { key: key.to_owned(), token: token(), is_retry: false, is_completed: Arc::default() }
     }
 
     /// Returns the key that was claimed.
@@ -44,6 +43,11 @@ impl Lease {
     pub(crate) fn mark_completed(&self) {
         self.is_completed.store(true, Ordering::Release);
     }
+}
+
+/// Returns a text that no other caller has.
+pub(crate) fn token() -> String {
+    format!("{:032x}", fastrand::u128(..))
 }
 
 impl PartialEq for Lease {

@@ -78,7 +78,7 @@ pub use self::dynamodb::{DynamoDbStore, TRANSACTION_WRITES_MAX, TransactWrite, T
 pub use self::lease::Lease;
 pub use self::memory::{MemoryStore, RECORDS_MAX};
 pub use self::rate_limit::{RateLimitStore, Take, Taken};
-pub use self::status::{MessageState, STATUS_KEPT, STATUS_TEXT_BYTES_MAX, Status, StatusStore};
+pub use self::status::{MessageState, OpenedStatus, STATUS_KEPT, STATUS_TEXT_BYTES_MAX, Status, StatusStore};
 
 /// What a caller wants to do once.
 #[derive(Clone, Copy, Debug)]

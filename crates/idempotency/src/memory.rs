@@ -7,9 +7,10 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use crate::record::{Record, unix_ms, unix_s};
-use crate::status::Change;
+use crate::status::{Before, Change, OPENED_MS, Withdrawal};
 use crate::{
-    Begun, Claim, Effect, Lease, MessageState, RateLimitStore, Status, StatusStore, Store, StoreError, Take, Taken,
+    Begun, Claim, Effect, Lease, MessageState, OpenedStatus, RateLimitStore, Status, StatusStore, Store, StoreError,
+    Take, Taken,
 };
 
 /// The most records that are kept at a time, of keys, of rate limits and of messages each.
@@ -21,8 +22,17 @@ pub struct MemoryStore {
     keys: Arc<Mutex<HashMap<String, Record>>>,
     /// When the next request of each rate limit and caller is due.
     due_ns: Arc<Mutex<HashMap<String, u64>>>,
-    /// The status of each message, with its last change.
-    statuses: Arc<Mutex<HashMap<String, (Status, Change)>>>,
+    /// The status of each message.
+    statuses: Arc<Mutex<HashMap<String, StatusRecord>>>,
+}
+
+#[derive(Debug)]
+struct StatusRecord {
+    status: Status,
+    last: Change,
+    is_hidden: bool,
+    /// The token of the request that opened it last.
+    opened_by: String,
 }
 
 impl MemoryStore {
@@ -30,7 +40,7 @@ impl MemoryStore {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn statuses(&self) -> MutexGuard<'_, HashMap<String, (Status, Change)>> {
+    fn statuses(&self) -> MutexGuard<'_, HashMap<String, StatusRecord>> {
         self.statuses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -112,28 +122,45 @@ impl StatusStore for MemoryStore {
         owner: &str,
         now: SystemTime,
         _deadline: Instant,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<OpenedStatus, StoreError> {
+        let mut opened = OpenedStatus::new(id, owner, now);
         let mut statuses = self.statuses();
-        let is_live = |change: &Change| change.expires_at_s > unix_s(now);
-        if statuses.get(id).is_some_and(|(_, change)| is_live(change)) {
-            return Ok(false);
+        let is_live = |record: &StatusRecord| record.last.expires_at_s > unix_s(now);
+        let known = statuses.get(id).filter(|record| is_live(record));
+        opened.before = match known {
+            None => Before::Absent,
+            Some(record) if record.is_hidden => Before::Hidden,
+            Some(_) => Before::Shown,
+        };
+        if known.is_some_and(|record| record.last.changed_ms != OPENED_MS) {
+            return Ok(opened);
         }
-        if statuses.len() >= RECORDS_MAX {
-            statuses.retain(|_, (_, change)| is_live(change));
+        if known.is_none() && statuses.len() >= RECORDS_MAX {
+            statuses.retain(|_, record| is_live(record));
             if statuses.len() >= RECORDS_MAX {
                 return Err(full());
             }
         }
-        let (owner, state) = (owner.to_owned(), MessageState::Accepted);
-        let change = Change::to(&state, now);
-        statuses.insert(id.to_owned(), (Status { owner, state }, change));
-        Ok(true)
+        let status = Status { owner: owner.to_owned(), state: MessageState::Accepted };
+        let (last, opened_by) = (Change::to(&status.state, now), opened.token.clone());
+        statuses.insert(id.to_owned(), StatusRecord { status, last, is_hidden: false, opened_by });
+        Ok(opened)
     }
 
-    async fn discard_status(&self, id: &str, _deadline: Instant) -> Result<(), StoreError> {
+    async fn withdraw_status(
+        &self,
+        opened: &OpenedStatus,
+        effect: Effect,
+        _deadline: Instant,
+    ) -> Result<(), StoreError> {
         let mut statuses = self.statuses();
-        if statuses.get(id).is_some_and(|(status, _)| status.state == MessageState::Accepted) {
-            statuses.remove(id);
+        let is_own =
+            |record: &&mut StatusRecord| record.last.changed_ms == OPENED_MS && record.opened_by == opened.token;
+        let record = statuses.get_mut(&opened.id).filter(is_own);
+        match record.and_then(|record| Some((record, opened.withdrawal(effect)?))) {
+            Some((_, Withdrawal::Remove)) => drop(statuses.remove(&opened.id)),
+            Some((record, Withdrawal::Hide)) => record.is_hidden = true,
+            None => {}
         }
         Ok(())
     }
@@ -146,17 +173,17 @@ impl StatusStore for MemoryStore {
         _deadline: Instant,
     ) -> Result<(), StoreError> {
         let change = Change::to(state, now);
-        if let Some((status, last)) = self.statuses().get_mut(id)
-            && last.changed_ms < change.before_ms
+        if let Some(record) = self.statuses().get_mut(id)
+            && record.last.changed_ms < change.before_ms
         {
-            (status.state, *last) = (state.clone(), change);
+            (record.status.state, record.last, record.is_hidden) = (state.clone(), change, false);
         }
         Ok(())
     }
 
     async fn status(&self, id: &str, now: SystemTime, _deadline: Instant) -> Result<Option<Status>, StoreError> {
         let statuses = self.statuses();
-        let live = statuses.get(id).filter(|(_, change)| change.expires_at_s > unix_s(now));
-        Ok(live.map(|(status, _)| status.clone()))
+        let shown = |record: &&StatusRecord| record.last.expires_at_s > unix_s(now) && !record.is_hidden;
+        Ok(statuses.get(id).filter(shown).map(|record| record.status.clone()))
     }
 }

@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::StoreError;
+use crate::lease::token;
 use crate::record::{unix_ms, unix_s};
+use crate::{Effect, StoreError};
 
 /// How long a status is kept after its last change: as long as SQS keeps a message at most, and its dead-letter queue a
 /// dead letter.
@@ -61,12 +62,56 @@ pub struct Status {
     pub state: MessageState,
 }
 
+/// The status of a message that is about to be sent, as one request has opened it.
+#[derive(Clone, Debug)]
+pub struct OpenedStatus {
+    pub(crate) id: String,
+    pub(crate) owner: String,
+    pub(crate) opened_at: SystemTime,
+    /// Names the request.
+    pub(crate) token: String,
+    /// Set by the store.
+    pub(crate) before: Before,
+}
+
+impl OpenedStatus {
+    pub(crate) fn new(id: &str, owner: &str, now: SystemTime) -> Self {
+        let (id, owner) = (id.to_owned(), owner.to_owned());
+        Self { id, owner, opened_at: now, token: token(), before: Before::Absent }
+    }
+
+    /// Returns what a request leaves of the status whose message it has not stored for certain; `None` if nothing
+    /// changes.
+    pub(crate) fn withdrawal(&self, effect: Effect) -> Option<Withdrawal> {
+        match (self.before, effect) {
+            (Before::Shown, _) => None,
+            (Before::Absent, Effect::None) => Some(Withdrawal::Remove),
+            (Before::Absent, Effect::Unknown) | (Before::Hidden, _) => Some(Withdrawal::Hide),
+        }
+    }
+}
+
+/// What a message had before a request opened its status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    Absent,
+    /// A status of a message that may be on its queue. Also where the store does not say what it had.
+    Hidden,
+    Shown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Withdrawal {
+    Remove,
+    Hide,
+}
+
 /// A store of statuses by message id.
 ///
 /// Changes may arrive late and in any order. `Done` is final. `Dead` replaces every other state, and is replaced by a
 /// later one, because a dead letter may be redriven. The others replace a state that was recorded before them.
 pub trait StatusStore: Send + Sync {
-    /// Records an accepted message, unless its id has a status. Returns whether it had none.
+    /// Records that a message is accepted, unless a consumer has changed its status.
     ///
     /// # Errors
     /// [`StoreError`]. The status may be recorded all the same.
@@ -76,13 +121,21 @@ pub trait StatusStore: Send + Sync {
         owner: &str,
         now: SystemTime,
         deadline: Instant,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    ) -> impl Future<Output = Result<OpenedStatus, StoreError>> + Send;
 
-    /// Removes the status of a message that is not known to be on its queue, unless a consumer has received it.
+    /// Takes back the status of a message that is not known to be on its queue. If the effect of the request is
+    /// unknown, the status is hidden until a consumer changes it or a repeat of the request opens it; otherwise it is
+    /// removed, and hidden if it was so before. Nothing changes if the message had a status that was shown, a consumer
+    /// has changed it, or another request has opened it since.
     ///
     /// # Errors
-    /// [`StoreError`]. The status may be removed all the same.
-    fn discard_status(&self, id: &str, deadline: Instant) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// [`StoreError`]. The status may be taken back all the same.
+    fn withdraw_status(
+        &self,
+        opened: &OpenedStatus,
+        effect: Effect,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Changes the state of a message, at `now`. Does nothing if its id has no status, or the change is late.
     ///
@@ -96,7 +149,7 @@ pub trait StatusStore: Send + Sync {
         deadline: Instant,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Returns the status of a message, if it has one that did not expire.
+    /// Returns the status of a message, if it has one that did not expire and is not hidden.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -107,6 +160,9 @@ pub trait StatusStore: Send + Sync {
         deadline: Instant,
     ) -> impl Future<Output = Result<Option<Status>, StoreError>> + Send;
 }
+
+/// When a status was recorded that no consumer has changed.
+pub(crate) const OPENED_MS: u64 = 0;
 
 /// When a state was recorded that no other may replace.
 const FINAL_MS: u64 = u64::MAX;
@@ -126,7 +182,7 @@ impl Change {
         let now_ms = unix_ms(now);
         let (changed_ms, before_ms) = match state {
             // Older than everything that a consumer records, whatever its clock.
-            MessageState::Accepted => (0, 0),
+            MessageState::Accepted => (OPENED_MS, OPENED_MS),
             MessageState::Processing { .. } => (now_ms, now_ms),
             MessageState::Retrying { .. } => (now_ms, now_ms.saturating_add(1)),
             MessageState::Done { .. } => (FINAL_MS, FINAL_MS),

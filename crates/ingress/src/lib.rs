@@ -405,10 +405,11 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         };
         let receipt = permitted.send(&envelope, &options, record).await;
         #[cfg(feature = "dynamodb")]
-        match opened {
-            Some(opened) if receipt.is_err() => opened.discard(envelope.id(), context, deadline).await,
-            Some(_) => record.has_status(status::location(validated.authenticated(), envelope.id())),
-            None => {}
+        if let Some(opened) = opened {
+            opened.settle(&receipt, context, deadline).await;
+            if receipt.is_ok() {
+                record.has_status(status::location(validated.authenticated(), envelope.id()));
+            }
         }
         #[cfg(feature = "dynamodb")]
         if let Some(held) = held {

@@ -1,8 +1,8 @@
 //! The status of messages, of the routes with `status: true`: recorded before a message is sent, and read at
 //! `GET /messages/{id}`.
 //!
-//! A status is recorded first, so that no consumer is ahead of it, and removed if the message is not known to be
-//! stored. What fails here is logged: the answer is about the message, and has a `Location` only if there is a status.
+//! A status is recorded first, so that no consumer is ahead of it. If the message was not stored, it is removed; if it
+//! may be stored, it is hidden until a consumer has handled the message or a repeat is stored. What fails here is logged: the answer is about the message, and has a `Location` only if there is a status.
 //! A crash between the two leaves a status whose id no caller has.
 //!
 //! A status belongs to the caller and the operation that the message came from. To every other caller it does not
@@ -16,7 +16,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use sluicegate_contract::{Contract, Operation, STATUS_PATH};
 use sluicegate_envelope::deterministic_id;
-use sluicegate_idempotency::{AnyStore, MessageState, StatusStore as _};
+use sluicegate_idempotency::{AnyStore, Effect, MessageState, OpenedStatus, StatusStore as _};
+use sluicegate_queue::Receipt;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::time::Instant;
 
@@ -46,8 +47,7 @@ const ALLOW: &str = "GET, HEAD, OPTIONS";
 /// The status of a message that is about to be sent.
 pub(crate) struct Opened<'s> {
     store: &'s AnyStore,
-    /// Whether this request recorded it. A repeat finds the one of the first request.
-    is_new: bool,
+    status: OpenedStatus,
 }
 
 /// Records that a message is accepted; `None` if the store fails.
@@ -62,7 +62,7 @@ pub(crate) async fn open<'s>(
         Some(store) => {
             let owner = owner(authenticated.caller(), authenticated.routed().operation());
             let opened = store.open_status(id, &owner, SystemTime::now(), bounded(deadline)).await;
-            opened.map(|is_new| Opened { store, is_new }).map_err(|error| error.to_string())
+            opened.map(|status| Opened { store, status }).map_err(|error| error.to_string())
         }
         None => Err("the store is not set".to_owned()),
     };
@@ -70,12 +70,13 @@ pub(crate) async fn open<'s>(
 }
 
 impl Opened<'_> {
-    /// Removes the status of a message that was not sent, if this request recorded it.
-    pub(crate) async fn discard(self, id: &str, context: &Context, deadline: Instant) {
-        if self.is_new
-            && let Err(error) = self.store.discard_status(id, bounded(deadline)).await
-        {
-            failed(&error.to_string(), context, "a message that was not sent has a status");
+    /// Keeps the status of a message that is stored, and takes that of another back.
+    pub(crate) async fn settle(self, receipt: &Result<Receipt, Rejection>, context: &Context, deadline: Instant) {
+        let Err(rejection) = receipt else { return };
+        let Self { store, status } = self;
+        let effect = if rejection.may_be_stored() { Effect::Unknown } else { Effect::None };
+        if let Err(error) = store.withdraw_status(&status, effect, bounded(deadline)).await {
+            failed(&error.to_string(), context, "a message that is not known to be stored has a status");
         }
     }
 }

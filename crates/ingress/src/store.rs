@@ -101,8 +101,8 @@ impl Held<'_> {
         let Self { store, lease } = self;
         let settled = match receipt {
             Ok(receipt) => store.complete(&lease, &receipt.id, deadline).await,
-            // A rejection has the id of the message if this attempt may have stored it. An earlier one may have, too.
-            Err(rejection) if rejection.id.is_some() || lease.is_retry() => {
+            // This attempt may have stored the message, or an earlier one.
+            Err(rejection) if rejection.may_be_stored() || lease.is_retry() => {
                 store.abandon(&lease, Effect::Unknown, deadline).await
             }
             Err(_) => store.abandon(&lease, Effect::None, deadline).await,

@@ -37,7 +37,7 @@ fn deadline() -> Instant {
 async fn accepted(ids: &[&str]) -> MemoryStore {
     let store = MemoryStore::default();
     for id in ids {
-        assert!(store.open_status(id, OWNER, SystemTime::now(), deadline()).await.unwrap());
+        store.open_status(id, OWNER, SystemTime::now(), deadline()).await.unwrap();
     }
     store
 }
@@ -73,6 +73,39 @@ async fn what_became_of_each_message_is_recorded() {
         other => panic!("{other:?}"),
     }
     assert_eq!(state(&store, "unknown").await, None, "a consumer makes no status");
+}
+
+#[tokio::test]
+async fn of_several_deliveries_of_a_message_in_a_batch_one_counts() {
+    const RESULT: &str = "3 reserved";
+    let done = |result: Option<&str>| MessageState::Done { result: result.map(str::to_owned) };
+    let dead = MessageState::Dead { code: Some("unknown".to_owned()), reason: "no such article".to_owned() };
+    let is_done = (Disposition::Done, Some(RESULT));
+    let is_duplicate = (Disposition::Duplicate, None);
+    let is_dead = (Disposition::Rejected, None);
+    let is_retried = (Disposition::Retry(Duration::ZERO), None);
+    for (ends, expected) in [
+        ([is_done, is_duplicate], done(Some(RESULT))),
+        ([is_duplicate, is_done], done(None)),
+        ([is_done, is_retried], done(Some(RESULT))),
+        ([is_retried, is_done], done(Some(RESULT))),
+        ([is_done, is_dead], done(Some(RESULT))),
+        ([is_dead, is_done], done(Some(RESULT))),
+        ([is_dead, is_retried], dead.clone()),
+        ([is_retried, is_dead], dead),
+    ] {
+        let store = accepted(&["a"]).await;
+        let any_store = AnyStore::Memory(store.clone());
+        let statuses = Statuses::of(&any_store);
+        for (disposition, result) in ends {
+            let envelope = Envelope::builder("a", "/orders", "order.placed").has_status(true).unwrap();
+            let delivery = testing::delivery(envelope.build().unwrap()).build();
+            result.into_iter().for_each(|result| delivery.set_result(result).unwrap());
+            statuses.settled(&delivery, disposition, &Rejection::new("unknown", "no such article").into(), false);
+        }
+        statuses.record("request", deadline()).await;
+        assert_eq!(state(&store, "a").await, Some(expected), "{ends:?}");
+    }
 }
 
 #[tokio::test]

@@ -141,7 +141,7 @@ async fn a_retry_without_its_queue_is_counted_and_has_the_status_of_a_dead_lette
     let store = MemoryStore::default();
     let deadline = Instant::now() + Duration::from_secs(20);
     for id in ["retry", "after"] {
-        assert!(store.open_status(id, "owner", SystemTime::now(), deadline).await.unwrap());
+        store.open_status(id, "owner", SystemTime::now(), deadline).await.unwrap();
     }
     let source = source(Fake {
         fates: Mutex::new([("q.retry.1s".to_owned(), vec![Fate::Unroutable])].into()),
