@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::fault::{Kind, Site};
+use crate::ledger::{Queue, State};
 use crate::message::{number_in, numbers_in};
 use crate::s3;
 use crate::world::{Injected, World};
@@ -96,7 +97,8 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, operation: &Oper
     };
     let text = &world.whole(text);
     let subject = number_in(text).map_or(number, u64::from);
-    let site = operation.site(caller);
+    let queue = queue_of(world, caller, operation, body);
+    let site = if queue == Queue::Copies { Site::Copy } else { operation.site(caller) };
     let fault = world.fault(site, subject);
     if fault.is_some() {
         if site == Site::Attributes {
@@ -189,8 +191,9 @@ async fn carried_out(world: &World, caller: &Caller, number: u64, operation: &Op
     match world.sqs.call_json(&EmulatorCaller::default(), name, body).await {
         Ok(output) => {
             if let Caller::Ingress(_) = caller {
+                let queue = queue_of(world, caller, operation, body);
                 for message in stored(world, body, &output).unwrap_or_default() {
-                    world.ledger().request_stored(world.now(), number, message);
+                    world.ledger().request_stored(world.now(), number, message, queue);
                 }
             }
             Reply { status: 200, error: None, body: output }
@@ -199,14 +202,33 @@ async fn carried_out(world: &World, caller: &Caller, number: u64, operation: &Op
     }
 }
 
+/// Returns the queue that the ingress sends to.
+fn queue_of(world: &World, caller: &Caller, operation: &Operation, body: &Bytes) -> Queue {
+    /// The part of a call that names the queue.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Call<'a> {
+        #[serde(borrow)]
+        queue_url: &'a str,
+    }
+    let is_send = matches!((caller, operation), (Caller::Ingress(_), Operation::Sqs(_))) && world.scenario.has_copies;
+    let call = is_send.then(|| serde_json::from_slice::<Call<'_>>(body).ok()).flatten();
+    let is_copy = call.is_some_and(|call| call.queue_url == world.copies_url());
+    if is_copy { Queue::Copies } else { Queue::Work }
+}
+
 /// Carries out an operation of DynamoDB.
 fn written(world: &World, name: &str, input: &Value) -> Reply {
     let mut table = world.table();
+    let key = input["Key"]["id"]["S"].as_str().unwrap_or_default();
+    let before = State::of(&table, key);
     let result = table.call(name, input);
-    if let Some(key) = input["Key"]["id"]["S"].as_str()
-        && table.has(key, "outcome")
-    {
+    if table.attribute(key, "outcome").is_some() {
         world.ledger().effect_recorded(key);
+    }
+    if let Some(((from, id), (to, _))) = before.zip(State::of(&table, key)).filter(|(before, after)| before != after) {
+        world.record(format_args!("status {id} {to:?}"));
+        world.ledger().status_changed(world.now(), id, from, to);
     }
     match result {
         Ok(answer) => Reply { status: 200, error: None, body: answer.to_string().into_bytes() },

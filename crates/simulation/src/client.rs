@@ -21,12 +21,14 @@ use sluicegate_telemetry::Emitter;
 use tokio::time::{sleep, timeout};
 
 use crate::BoxError;
+use crate::api::{BATCH_ROUTE, COPIES, QUEUE, ROUTE};
 use crate::aws_service::Caller;
 use crate::clock::{Skew, Skewed};
+use crate::dynamodb::TABLE;
 use crate::fault::{Kind, Site};
 use crate::http_server;
 use crate::killable::Killable;
-use crate::ledger::Conclusion;
+use crate::ledger::{Conclusion, Queue};
 use crate::message::Message;
 use crate::rabbitmq::{self, Process, Rabbitmq, User};
 use crate::s3::BUCKET;
@@ -105,19 +107,21 @@ impl IngressFunction {
     fn start(&self, version: usize) -> Result<Environment, BoxError> {
         let request = Arc::new(AtomicU64::new(0));
         let process = Process::default();
-        let queue = if self.world.scenario.fifo { "fifo" } else { "standard" };
         let dialer = http_server::dialer(&self.world, Caller::Ingress(Arc::clone(&request)));
         let environment = AwsEnvironment::read(variable)?.with_dialer(dialer);
+        let payloads = PayloadStore::new(&environment, BUCKET);
+        let to_sqs = |url| {
+            let producer = SqsProducer::new(&environment, url);
+            AnyProducer::Sqs(producer.with_payloads(Some(payloads.clone())))
+        };
         let producer = if self.world.scenario.rabbitmq {
             let broker = Rabbitmq::client(&self.world, &process, User::Ingress)?;
             let key = RoutingKey::parse("{type}")?;
             AnyProducer::Rabbitmq(RabbitmqProducer::new(broker, rabbitmq::QUEUE, key, RetryDelays::default()))
         } else {
-            let payloads = PayloadStore::new(&environment, BUCKET);
-            let producer = SqsProducer::new(&environment, self.world.queue_url.clone());
-            AnyProducer::Sqs(producer.with_payloads(Some(payloads)))
+            to_sqs(self.world.queue_url.clone())
         };
-        let producers = [(queue.to_owned(), producer)];
+        let producers = [(QUEUE.to_owned(), producer), (COPIES.to_owned(), to_sqs(self.world.copies_url()))];
         let number = self.environments.fetch_add(1, Ordering::Relaxed);
         let secrets = Secrets { world: Arc::clone(&self.world), environment: number };
         let (world, counted) = (Arc::clone(&self.world), Arc::clone(&request));
@@ -125,7 +129,7 @@ impl IngressFunction {
             let now = world.now();
             world.ledger().request_counted(now, counted.load(Ordering::Relaxed), lines);
         });
-        let keys = AnyStore::DynamoDb(Box::new(DynamoDbStore::new(&environment, "keys")));
+        let keys = AnyStore::DynamoDb(Box::new(DynamoDbStore::new(&environment, TABLE)));
         let ingress = Ingress::new(self.contracts[version], producers.into(), secrets);
         let ingress = ingress.with_metrics(Some(emitter)).with_store(Some(keys));
         let skew = self.world.skew("ingress-skew", number);
@@ -211,7 +215,7 @@ impl IngressFunction {
         let Some(answer) = answer else {
             world.record(format_args!("answer {left} lost"));
             for (attempt, _) in (request..).zip(&left.messages) {
-                world.ledger().answered(now, attempt, &Conclusion::Unknown);
+                world.ledger().answered(now, &world.scenario, attempt, &Conclusion::unknown());
             }
             return Ok(Some(Duration::from_secs(1)));
         };
@@ -223,18 +227,28 @@ impl IngressFunction {
             return Ok(None);
         }
         let sent = std::mem::take(&mut left.messages);
-        for ((attempt, number), Item { status, id, code }) in (request..).zip(sent).zip(results) {
+        for ((attempt, number), Item { status, id, code, destinations }) in (request..).zip(sent).zip(results) {
             let code = code.as_deref().unwrap_or_default();
             world.record(format_args!("answer {number} {status} {code}"));
             let conclusion = match (status, id) {
                 (202, Some(id)) => {
-                    Conclusion::Accepted { id, is_replayed: answer.headers.idempotency_replayed.is_some() }
+                    let is_replayed = answer.headers.idempotency_replayed.is_some();
+                    if world.scenario.has_statuses {
+                        let location = answer.headers.location.as_deref();
+                        world.ledger().located(now, number, &id, is_replayed, location);
+                    }
+                    Conclusion::Accepted { id, is_replayed }
+                }
+                // Nothing stands in the way.
+                (503, id) if world.scenario.is_undisturbed() => {
+                    world.ledger().answered_otherwise(now, number, &format!("{status} {code}, id {id:?}"));
+                    continue;
                 }
                 (409, None) if world.scenario.has_keys && code == "request_in_progress" => Conclusion::NotStored,
                 (422, None) if world.scenario.shares_key(number) && code == "idempotency_key_reused" => {
                     Conclusion::KeyReused
                 }
-                (503, Some(_)) => Conclusion::Unknown,
+                (503, Some(_)) => concluded(&destinations.unwrap_or_default()),
                 (503, None) => Conclusion::NotStored,
                 (413, None) if world.scenario.is_too_large(number) => Conclusion::TooLarge,
                 (_, id) => {
@@ -243,8 +257,8 @@ impl IngressFunction {
                     continue;
                 }
             };
-            world.ledger().answered(now, attempt, &conclusion);
-            if matches!(conclusion, Conclusion::NotStored | Conclusion::Unknown) {
+            world.ledger().answered(now, &world.scenario, attempt, &conclusion);
+            if matches!(conclusion, Conclusion::NotStored | Conclusion::Unknown { .. }) {
                 left.messages.push(number);
             }
         }
@@ -270,6 +284,7 @@ struct HttpAnswer {
 struct Headers {
     retry_after: Option<String>,
     idempotency_replayed: Option<String>,
+    location: Option<String>,
 }
 
 /// The part of the body that clients read.
@@ -277,6 +292,7 @@ struct Headers {
 struct Document {
     id: Option<String>,
     code: Option<String>,
+    destinations: Option<Vec<Destination>>,
     items: Option<Vec<Item>>,
 }
 
@@ -286,32 +302,42 @@ struct Item {
     status: u16,
     id: Option<String>,
     code: Option<String>,
+    destinations: Option<Vec<Destination>>,
+}
+
+/// What is known of a message on one queue.
+#[derive(Clone, Deserialize)]
+struct Destination {
+    queue: String,
+    stored: String,
+}
+
+/// Returns what an answer says that lists the queues.
+fn concluded(destinations: &[Destination]) -> Conclusion {
+    let listed = |stored: &str| {
+        let listed = destinations.iter().filter(|destination| destination.stored == stored);
+        listed.map(|destination| if destination.queue == COPIES { Queue::Copies } else { Queue::Work }).collect()
+    };
+    Conclusion::Unknown { stored: listed("yes"), not_stored: listed("no") }
 }
 
 impl HttpAnswer {
     /// Returns the result of each message of a request, and how many of them are answers by themselves: one, if a batch
     /// was refused as a whole.
     fn results(&self, sending: &Sending) -> serde_json::Result<(Vec<Item>, usize)> {
-        let Document { id, code, items } = serde_json::from_str(&self.body)?;
+        let Document { id, code, destinations, items } = serde_json::from_str(&self.body)?;
         if let Some(items) = items.filter(|_| sending.is_batch) {
             let count = items.len();
             return Ok((items, count));
         }
-        let whole = Item { status: self.status_code, id, code };
+        let whole = Item { status: self.status_code, id, code, destinations };
         Ok((vec![whole; sending.messages.len()], 1))
     }
 }
 
 /// Returns the event of a request as API Gateway sends it.
 fn event(scenario: &Scenario, now: Duration, request: u64, sending: &Sending) -> serde_json::Result<String> {
-    let queue = if scenario.fifo { "/fifo" } else { "/standard" };
-    let route = match sending.is_batch {
-        true => "/batch",
-        false if scenario.has_payloads => "/large",
-        false if scenario.has_keys => "/stored",
-        false => "",
-    };
-    let path = &format!("{queue}{route}");
+    let path = if sending.is_batch { BATCH_ROUTE } else { ROUTE };
     let messages = sending.messages.iter().filter_map(|number| scenario.messages.get(*number as usize));
     let body = messages.clone().map(Message::payload).collect::<Vec<_>>().join(",");
     let body = if sending.is_batch { format!("[{body}]") } else { body };

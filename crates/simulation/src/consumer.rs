@@ -24,6 +24,7 @@ use crate::aws_service::Caller;
 use crate::client::variable;
 use crate::clock::{Skew, Skewed};
 use crate::deploy::Handlers;
+use crate::dynamodb::TABLE;
 use crate::fault::{Kind, Site};
 use crate::handlers;
 use crate::http_server;
@@ -158,13 +159,13 @@ impl Environments {
                 builder = builder.on(pattern, handlers::handler(world, &invocation, handlers));
             }
         }
+        if scenario.has_table || scenario.has_statuses {
+            builder = builder.store(Arc::new(AnyStore::DynamoDb(Box::new(DynamoDbStore::new(&environment, TABLE)))));
+        } else if scenario.has_store {
+            builder = builder.store(Arc::clone(store));
+        }
         if scenario.has_store {
-            let store = if scenario.has_table {
-                Arc::new(AnyStore::DynamoDb(Box::new(DynamoDbStore::new(&environment, "keys"))))
-            } else {
-                Arc::clone(store)
-            };
-            builder = builder.store(store).idempotency_for("*", IdempotencyRule::default());
+            builder = builder.idempotency_for("*", IdempotencyRule::default());
         }
         let number = self.started.replace(self.started.get() + 1);
         let skew = world.skew("consumer-skew", number);

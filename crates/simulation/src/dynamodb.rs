@@ -1,4 +1,4 @@
-//! Amazon DynamoDB: one table, and the expressions that the idempotency store uses.
+//! Amazon DynamoDB: one table, and the expressions that the stores of keys and statuses use.
 //!
 //! An operation is atomic, and a condition is compared with the item as it is: an attribute that is absent makes a
 //! comparison false. Anything else that DynamoDB has is refused.
@@ -7,6 +7,9 @@
 use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
+
+/// The name of the table.
+pub(crate) const TABLE: &str = "keys";
 
 /// The attribute with the key of an item.
 const KEY: &str = "id";
@@ -81,9 +84,9 @@ impl Table {
         Ok(answer)
     }
 
-    /// Returns whether the item of a key has an attribute.
-    pub(crate) fn has(&self, key: &str, attribute: &str) -> bool {
-        self.items.get(key).is_some_and(|item| item.contains_key(attribute))
+    /// Returns an attribute of the item of a key.
+    pub(crate) fn attribute(&self, key: &str, name: &str) -> Option<&Value> {
+        self.items.get(key)?.get(name)
     }
 }
 
@@ -112,19 +115,23 @@ fn term_holds(term: &str, values: &Value, item: &Item) -> Result<bool, Refused> 
     let [name, operator, value] = term.split(' ').collect::<Vec<_>>()[..] else { return Err(unknown()) };
     let expected = values.get(value).ok_or_else(unknown)?;
     let number = |value: &Value| value["N"].as_str()?.parse::<u64>().ok();
+    let compared = item.get(name).and_then(number).zip(number(expected));
     match operator {
         "=" => Ok(item.get(name) == Some(expected)),
-        "<=" => Ok(item.get(name).and_then(number).zip(number(expected)).is_some_and(|(is, most)| is <= most)),
+        "<=" => Ok(compared.is_some_and(|(is, most)| is <= most)),
+        "<" => Ok(compared.is_some_and(|(is, bound)| is < bound)),
         _ => Err(unknown()),
     }
 }
 
-/// Carries out `SET name = :value`, which `REMOVE name` may follow.
+/// Carries out `SET name = :value, …`, which `REMOVE name` may follow.
 fn update(expression: &str, values: &Value, item: &mut Item) -> Result<(), Refused> {
     let unknown = || Refused::Unknown(expression.to_owned());
     let (set, removed) = expression.split_once(" REMOVE ").map_or((expression, None), |(set, name)| (set, Some(name)));
-    let (name, value) = set.strip_prefix("SET ").and_then(|set| set.split_once(" = ")).ok_or_else(unknown)?;
-    item.insert(name.to_owned(), values.get(value).ok_or_else(unknown)?.clone());
+    for assignment in set.strip_prefix("SET ").ok_or_else(unknown)?.split(", ") {
+        let (name, value) = assignment.split_once(" = ").ok_or_else(unknown)?;
+        item.insert(name.to_owned(), values.get(value).ok_or_else(unknown)?.clone());
+    }
     if let Some(removed) = removed {
         item.remove(removed);
     }
@@ -144,7 +151,7 @@ mod tests {
             "Key": { "id": { "S": "k" } },
             "ConditionExpression": condition,
             "UpdateExpression": update,
-            "ExpressionAttributeValues": { ":a": a, ":b": b, ":8": { "N": "8" }, ":10": { "N": "10" } },
+            "ExpressionAttributeValues": { ":a": a, ":b": b, ":8": { "N": "8" }, ":9": { "N": "9" }, ":10": { "N": "10" } },
         });
         assert_eq!(table.call(operation, &input).map(drop), *expected, "{operation} {condition} {update}");
         table
@@ -163,6 +170,8 @@ mod tests {
             // As numbers, not as texts.
             ("until <= :10", &Ok(())),
             ("until <= :8", &fails),
+            ("until < :10", &Ok(())),
+            ("until < :9", &fails),
             ("lease = :a AND until <= :8", &fails),
             ("attribute_not_exists(id) OR until <= :8 OR (lease = :a AND until <= :10)", &Ok(())),
             ("attribute_not_exists(id) OR until <= :8 OR (lease = :b AND until <= :10)", &fails),
@@ -187,10 +196,15 @@ mod tests {
 
     #[test]
     fn items_are_written_changed_and_deleted() {
-        assert!(!check("PutItem", "lease = :a", "", &Ok(())).has("k", "until"));
-        let changed = check("UpdateItem", "lease = :a", "SET outcome = :b REMOVE until", &Ok(()));
-        assert!(changed.has("k", "outcome") && changed.has("k", "lease") && !changed.has("k", "until"));
-        assert!(!check("DeleteItem", "lease = :a", "", &Ok(())).has("k", "id"));
+        let names = |table: &Table| {
+            let is_there = |name: &&str| table.attribute("k", name).is_some();
+            ["id", "lease", "until", "outcome"].into_iter().filter(is_there).collect::<Vec<_>>()
+        };
+        let written = |operation: &str, update: &str| names(&check(operation, "lease = :a", update, &Ok(())));
+        assert_eq!(written("PutItem", ""), ["id", "lease"]);
+        assert_eq!(written("UpdateItem", "SET outcome = :b REMOVE until"), ["id", "lease", "outcome"]);
+        assert_eq!(written("UpdateItem", "SET outcome = :b, until = :8"), ["id", "lease", "until", "outcome"]);
+        assert_eq!(written("DeleteItem", ""), [""; 0]);
         let unknown = |text: &str| Err(Refused::Unknown(text.to_owned()));
         check("GetItem", "lease = :a", "", &unknown("GetItem"));
         check("PutItem", "lease > :a", "", &unknown("lease > :a"));

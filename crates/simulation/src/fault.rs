@@ -10,6 +10,8 @@ pub(crate) enum Site {
     Send,
     /// The ingress sends several messages to the queue. The subject is the first.
     SendBatch,
+    /// The ingress sends to the queue of the copies. The subject is the first message.
+    Copy,
     /// The ingress fetches the secret. The subject is the environment.
     Secret,
     /// The ingress is invoked. The subject is the message.
@@ -30,7 +32,7 @@ pub(crate) enum Site {
     Early,
     /// The consumer calls its idempotency store. The subject is the invocation.
     Store,
-    /// The ingress calls its store of idempotency keys. The subject is the request.
+    /// The ingress calls its store of idempotency keys and statuses. The subject is the request.
     Keys,
     /// The ingress writes a payload to S3, or the consumer reads it. The subject is the message.
     Payload,
@@ -43,9 +45,10 @@ pub(crate) enum Site {
 }
 
 impl Site {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Send,
         Self::SendBatch,
+        Self::Copy,
         Self::Secret,
         Self::Ingress,
         Self::DeadLetter,
@@ -67,6 +70,7 @@ impl Site {
         match self {
             Self::Send => "send",
             Self::SendBatch => "send-batch",
+            Self::Copy => "copy",
             Self::Secret => "secret",
             Self::Ingress => "ingress",
             Self::DeadLetter => "dead-letter",
@@ -92,7 +96,7 @@ impl Site {
             RunsOut, Throttled,
         };
         match self {
-            Self::Send | Self::DeadLetter => {
+            Self::Send | Self::Copy | Self::DeadLetter => {
                 &[CutBefore, CutAfter, Fails, FailsAfter, Late, LateEffect, NotMd5, Throttled]
             }
             Self::SendBatch => &[CutBefore, CutAfter, Fails, FailsAfter, Late, LateEffect, NotMd5, Partly, Throttled],

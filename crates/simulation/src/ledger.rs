@@ -3,6 +3,7 @@
 mod dead_letters;
 mod invocation;
 mod requests;
+mod statuses;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -11,7 +12,9 @@ pub(crate) use self::dead_letters::{NEW_VERSION, REJECTION};
 use self::invocation::Invocation;
 pub(crate) use self::invocation::{Decision, Ended};
 use self::requests::Attempt;
-pub(crate) use self::requests::Conclusion;
+pub(crate) use self::requests::{Conclusion, Queue};
+pub(crate) use self::statuses::State;
+use crate::dynamodb::Table;
 use crate::fault::FaultId;
 use crate::property::Property;
 use crate::scenario::Scenario;
@@ -27,6 +30,8 @@ pub(crate) struct Ledger {
     disturbed_until: Duration,
     /// The messages of the keys in the idempotency store.
     keys: HashMap<String, u32>,
+    /// The messages of the ids.
+    ids: HashMap<String, u32>,
     pub(crate) faults: Vec<FaultId>,
     pub(crate) violations: Vec<String>,
     pub(crate) receives: u64,
@@ -50,6 +55,13 @@ struct Entry {
     /// The id of the event that its handler received.
     event_id: Option<String>,
     stored: u32,
+    /// How often it came to the queue of the copies.
+    copies: u32,
+    /// Whether a 202 named its status.
+    has_status: bool,
+    /// Whether its status may be behind: a fault has hit an invocation of the consumer with it, or the table in a
+    /// request, or the queue itself has dead-lettered it.
+    may_be_behind: bool,
     /// Copies on the queue.
     queued: u32,
     receives: u32,
@@ -87,6 +99,7 @@ impl Ledger {
             groups: BTreeMap::new(),
             disturbed_until: Duration::ZERO,
             keys: HashMap::new(),
+            ids: HashMap::new(),
             faults: Vec::new(),
             violations: Vec::new(),
             receives: 0,
@@ -246,6 +259,7 @@ impl Ledger {
 
     /// A handler receives the event of a message.
     pub(crate) fn delivered(&mut self, now: Duration, message: u32, event_id: &str) {
+        self.names(event_id, message);
         let entry = self.entry(message);
         if let Some(answered) = entry.id.as_ref().filter(|id| *id != event_id) {
             let details = format!("message {message} was answered with {answered}, and has {event_id}");
@@ -306,7 +320,7 @@ impl Ledger {
     }
 
     /// The simulation has ended. `left` messages are on the queue.
-    pub(crate) fn finished(&mut self, now: Duration, scenario: &Scenario, left: u64) {
+    pub(crate) fn finished(&mut self, now: Duration, scenario: &Scenario, table: &Table, left: u64) {
         let (stored, logged) = self.dead_letters;
         // With a fault, a dead letter is stored twice, or stored and not logged.
         if logged > stored || (logged < stored && scenario.is_calm()) {
@@ -318,6 +332,7 @@ impl Ledger {
             return;
         }
         self.check_stored_keys(now, scenario);
+        self.check_statuses(now, table, scenario.skew_max.is_zero());
         let is_lost = |entry: &Entry| (entry.id.is_some() || entry.stored > 0) && entry.done == 0 && entry.dead == 0;
         let lost: Vec<usize> =
             self.messages.iter().enumerate().filter(|(_, entry)| is_lost(entry)).map(|(number, _)| number).collect();

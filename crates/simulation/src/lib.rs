@@ -12,6 +12,7 @@
 // A future of the ingress contains those of every broker.
 #![recursion_limit = "256"]
 
+mod api;
 mod aws_service;
 mod client;
 mod clock;

@@ -20,6 +20,7 @@ pub(crate) enum Property {
     EachDeliveryIsSettledOnce,
     RetriesWait,
     StoredEffectsHappenOnce,
+    StatusesAreTrue,
     InvocationsEndInTime,
     LogsAddUp,
     MetricsAddUp,
@@ -27,7 +28,7 @@ pub(crate) enum Property {
 }
 
 impl Property {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::AcceptedIsStored,
         Self::NotStoredIsTrue,
         Self::RepeatsHaveOneId,
@@ -43,6 +44,7 @@ impl Property {
         Self::EachDeliveryIsSettledOnce,
         Self::RetriesWait,
         Self::StoredEffectsHappenOnce,
+        Self::StatusesAreTrue,
         Self::InvocationsEndInTime,
         Self::LogsAddUp,
         Self::MetricsAddUp,
@@ -67,8 +69,8 @@ impl Property {
             }
             Self::IdsNameTheirMessage => "The id of a 202 is that of the event that the handler receives.",
             Self::RequestsAreAnswered => {
-                "Every request is answered before its timeout, with a result for each item of a batch: with 202 or \
-                 503, with 413 if its payload is larger than the contract or the queue allows, or, if its idempotency \
+                "Every request is answered before its timeout, with a result for each item of a batch: with 202, with \
+                 503 if there are faults or wrong clocks, with 413 if its payload is larger than the contract or the queue allows, or, if its idempotency \
                  key is stored, with 409, or with 422 if another message has the key."
             }
             Self::NothingIsLost => {
@@ -105,6 +107,13 @@ impl Property {
                 "With an idempotency rule, a message has one handler at a time, and none after its store has recorded \
                  that it was handled. A text that a move task of SQS moved has a new key, and an \
                  environment whose clock is ahead takes over a lease early."
+            }
+            Self::StatusesAreTrue => {
+                "A 202 names the status of its message, unless a fault hit the table, and the status is there when \
+                 everything has drained, unless the answer is that of an earlier request. It says that the message is done only if it is, for good; and that it is dead \
+                 only if it was in the dead-letter queue. At the end it says which, unless a fault hit the table or an \
+                 invocation with the message, or the queue itself dead-lettered it. That it is dead may also be \
+                 replaced if a clock is wrong, or a fault led to two deliveries at a time."
             }
             Self::InvocationsEndInTime => "An invocation of the consumer ends before the timeout of the function.",
             Self::LogsAddUp => {

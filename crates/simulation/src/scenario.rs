@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use crate::api::Api;
 use crate::deploy::{Change, Deploy, Handlers};
 use crate::dice::Dice;
 use crate::fault::Site;
@@ -49,6 +50,12 @@ pub(crate) const MESSAGE_BYTES_MAX: u32 = 2_048;
 /// are in DynamoDB, which takes no batches.
 const KEYS_EVERY: u32 = 4;
 
+/// In one of so many seeds, clients can ask for the status of their messages, which are not sent in batches.
+const STATUSES_EVERY: u32 = 4;
+
+/// In one of so many of the other seeds, each message of a client is sent to a second queue too, which is one of SQS.
+const COPIES_EVERY: u32 = 4;
+
 /// How many failures in one call's place are expected of a hundred calls, at most.
 const FAULTS_PERCENT_MAX: u32 = 20;
 
@@ -71,12 +78,16 @@ pub(crate) struct Scenario {
     pub(crate) fifo_receive_count_max: u32,
     /// Whether the consumer has an idempotency rule.
     pub(crate) has_store: bool,
-    /// Whether its store is in DynamoDB, or in memory.
+    /// Whether the store of the consumer is in DynamoDB, or in memory.
     pub(crate) has_table: bool,
     /// Whether the queue accepts no more than [`MESSAGE_BYTES_MAX`], and larger payloads go through S3.
     pub(crate) has_payloads: bool,
     /// Whether the idempotency keys of requests are in DynamoDB.
     pub(crate) has_keys: bool,
+    /// Whether the statuses of messages are.
+    pub(crate) has_statuses: bool,
+    /// Whether messages of clients are sent to a second queue too.
+    pub(crate) has_copies: bool,
     /// Whether the first version of the consumer handles messages that are not events.
     accepts_raw: bool,
     /// The second version of the consumer.
@@ -121,12 +132,14 @@ impl Scenario {
         let mut later = dice.about("scenario", 1);
         let mut of_rabbitmq = dice.about("rabbitmq", 0);
         let (mut of_payloads, mut of_keys) = (dice.about("payloads", 0), dice.about("keys", 0));
+        let (mut of_statuses, mut of_copies) = (dice.about("statuses", 0), dice.about("copies", 0));
         let mut rates = [0; Site::ALL.len()];
         for site in Site::ALL {
             let rng = match site {
                 Site::Broker => &mut of_rabbitmq,
                 Site::Payload => &mut of_payloads,
                 Site::Keys => &mut of_keys,
+                Site::Copy => &mut of_copies,
                 Site::Store | Site::Redrive | Site::Tool => &mut later,
                 _ => &mut rng,
             };
@@ -145,6 +158,9 @@ impl Scenario {
         let burst = if rng.bool() { 1 } else { rng.u32(1..=BURST_MAX) };
         let has_payloads = !rabbitmq && of_payloads.u32(0..PAYLOADS_EVERY) == 0;
         let has_keys = !has_payloads && of_keys.u32(0..KEYS_EVERY) == 0;
+        let has_statuses = of_statuses.u32(0..STATUSES_EVERY) == 0;
+        let has_copies = !has_statuses && of_copies.u32(0..COPIES_EVERY) == 0;
+        let are_copies_away = has_copies && !is_calm && of_copies.u32(0..4) == 0;
         let is_s3_away = has_payloads && !is_calm && of_payloads.bool();
         // Most of the time would be spent on their bytes, so they are in few seeds.
         let is_large = rng.u32(0..LARGE_EVERY) == 0 && !has_payloads;
@@ -163,9 +179,11 @@ impl Scenario {
             receive_count_max,
             fifo_receive_count_max,
             has_store,
-            has_table: has_store && later.bool(),
+            has_table: has_store && (later.bool() || has_statuses),
             has_payloads,
             has_keys,
+            has_statuses,
+            has_copies,
             accepts_raw: rng.bool() || is_raw,
             deploy: later.bool().then(|| Deploy::new(&mut later, WORKLOAD + FAULTS_AFTER)),
             contract_changes_at: WORKLOAD.mul_f64(2.0 * later.f64()),
@@ -179,15 +197,22 @@ impl Scenario {
                 .filter_map(|_| outage(&mut rng))
                 .chain((!is_calm && later.u32(0..8) == 0).then(|| (Site::Store, away(&mut later))))
                 .chain(is_s3_away.then(|| (Site::Payload, away(&mut of_payloads))))
+                .chain(are_copies_away.then(|| (Site::Copy, away(&mut of_copies))))
                 .collect(),
             faults_until: idle + WORKLOAD + FAULTS_AFTER.mul_f64(rng.f64()),
             rest: if rabbitmq { WORKLOAD + FAULTS_AFTER..WORKLOAD / 2 + idle } else { Duration::ZERO..Duration::ZERO },
             redrives: (0..redrives).map(|_| at(&mut rng)).collect(),
             has_tool: later.bool() || is_raw,
             key_changes_at: WORKLOAD.mul_f64(rng.f64()),
-            sendings: Sending::all(dice, &messages, !has_keys),
+            sendings: Sending::all(dice, &messages, !has_keys && !has_statuses),
             messages,
         }
+    }
+
+    /// Returns what the routes have.
+    pub(crate) fn api(&self) -> Api {
+        let Self { fifo, has_keys, has_payloads, has_statuses, has_copies, .. } = *self;
+        Api { has_keys, is_open: fifo, has_payloads, has_statuses, has_copies }
     }
 
     /// Returns the handlers of the version that is deployed.
@@ -258,6 +283,11 @@ impl Scenario {
     #[cfg(test)]
     pub(crate) fn make_faulty(&mut self) {
         self.rates = [1; Site::ALL.len()];
+    }
+
+    /// Returns whether no fault happens, and no clock is wrong.
+    pub(crate) fn is_undisturbed(&self) -> bool {
+        self.is_calm() && self.skew_max.is_zero()
     }
 
     /// Returns whether no fault happens.

@@ -1,12 +1,12 @@
 //! One simulation, from its seed to what it found.
 
 use std::error::Error;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::json;
 use sluicegate_batch::{AnyStore, MemoryStore};
-use sluicegate_contract::Contract;
 use sluicegate_envelope::Envelope;
 use sluicegate_lambda_emulator::{RabbitmqMapping, SqsMapping, SqsMappingSpec};
 use sluicegate_queue::dead_letter::{CODE, REASON, REDRIVES};
@@ -155,7 +155,7 @@ async fn simulate(settings: &Settings, links: &Links) -> Result<Run, BoxError> {
     let consumer = ConsumerFunction::start(&world, store);
     let mapping = Mapping::start(&world, consumer)?;
 
-    let ingress = Arc::new(IngressFunction::new(Arc::clone(&world), contracts()?));
+    let ingress = Arc::new(IngressFunction::new(Arc::clone(&world), scenario.api().contracts()?));
     let started = Instant::now();
     let mut redrives = JoinSet::new();
     for (number, at) in (0..).zip(scenario.redrives.iter().copied()) {
@@ -192,7 +192,7 @@ async fn simulate(settings: &Settings, links: &Links) -> Result<Run, BoxError> {
     mapping.stop().await;
     let now = world.now();
     let mut ledger = world.ledger();
-    ledger.finished(now, scenario, left);
+    ledger.finished(now, scenario, &world.table(), left);
     let (stored, handled, dead) = ledger.totals();
     let mut run = Run {
         violations: std::mem::take(&mut ledger.violations),
@@ -219,7 +219,8 @@ async fn simulate(settings: &Settings, links: &Links) -> Result<Run, BoxError> {
 async fn create_queues(scenario: &Scenario, links: &Links) -> Result<Queues, BoxError> {
     let sqs = Sqs::new(Clock::starting_at(START_UNIX_S * 1_000), SqsConfig::default());
     sqs.set_base_url("http://sqs.simulated");
-    let (name, dead_letters) = if scenario.fifo { ("work.fifo", "dead.fifo") } else { ("work", "dead") };
+    let suffix = if scenario.fifo { ".fifo" } else { "" };
+    let [name, copies, dead_letters] = ["work", "copies", "dead"].map(|name| format!("{name}{suffix}"));
     let mut attributes = json!({ "MessageRetentionPeriod": "1209600" });
     if scenario.fifo {
         attributes["FifoQueue"] = "true".into();
@@ -229,10 +230,11 @@ async fn create_queues(scenario: &Scenario, links: &Links) -> Result<Queues, Box
         "deadLetterTargetArn": format!("{QUEUE_ARN}{dead_letters}"),
         "maxReceiveCount": scenario.receive_count_max,
     });
-    attributes["RedrivePolicy"] = policy.to_string().into();
     if scenario.has_payloads {
         attributes["MaximumMessageSize"] = MESSAGE_BYTES_MAX.to_string().into();
     }
+    sqs.call("CreateQueue", json!({ "QueueName": copies, "Attributes": attributes })).await?;
+    attributes["RedrivePolicy"] = policy.to_string().into();
     attributes["VisibilityTimeout"] = scenario.visibility.as_secs().to_string().into();
     let created = sqs.call("CreateQueue", json!({ "QueueName": name, "Attributes": attributes })).await?;
     let url = created["QueueUrl"].as_str().unwrap_or_default().to_owned();
@@ -282,20 +284,6 @@ fn mapping_spec(world: &World) -> SqsMappingSpec {
     }
 }
 
-/// Returns the versions of the contract, which every simulation of the process shares.
-fn contracts() -> Result<[&'static Contract; 2], BoxError> {
-    static CONTRACTS: OnceLock<[&'static Contract; 2]> = OnceLock::new();
-    if let Some(contracts) = CONTRACTS.get() {
-        return Ok(*contracts);
-    }
-    let first = include_str!("../openapi.yaml");
-    // With a stricter schema, which every request of the workload fits.
-    let second = first.replace("required: [n]", "required: [n, group, padding]");
-    let parse = |text: &str| Ok::<&Contract, BoxError>(Box::leak(Box::new(Contract::parse("openapi.yaml", text)?)));
-    let contracts = [parse(first)?, parse(&second)?];
-    Ok(*CONTRACTS.get_or_init(|| contracts))
-}
-
 /// Passes the steps of messages to the ledger.
 fn observe(world: &Arc<World>) {
     let observed: Weak<World> = Arc::downgrade(world);
@@ -320,6 +308,12 @@ fn step(world: &World, event: &QueueEvent) {
             world.record(format_args!("stored {number:?}"));
             let group = number.and_then(|number| world.scenario.group(number));
             world.ledger().queued(now, number, group, body);
+        }
+        QueueEvent::Sent { queue, body, .. } if queue.starts_with("copies") => {
+            let number = world.number_in(body);
+            world.record(format_args!("copy stored {number:?}"));
+            let id = serde_json::from_str::<Event<'_>>(&world.whole(body)).map(|event| event.id.to_owned());
+            world.ledger().copy_queued(now, number, &id.unwrap_or_default(), body);
         }
         QueueEvent::Sent { body, attributes, .. } => {
             let Some(number) = world.number_in(body) else { return };
@@ -358,6 +352,13 @@ fn step(world: &World, event: &QueueEvent) {
         }
         _ => {}
     }
+}
+
+/// The part of an event that is read here.
+#[derive(Deserialize)]
+struct Event<'e> {
+    #[serde(borrow)]
+    id: &'e str,
 }
 
 /// Sends a message as another program does.

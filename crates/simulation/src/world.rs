@@ -166,6 +166,11 @@ impl World {
         number_in(&self.whole(text))
     }
 
+    /// Returns the URL of the queue of the copies.
+    pub(crate) fn copies_url(&self) -> String {
+        self.queue_url.replace("/work", "/copies")
+    }
+
     /// Returns the ARN of the dead-letter queue.
     pub(crate) fn dead_letter_arn(&self) -> String {
         self.queue_arn.replace(":work", ":dead")

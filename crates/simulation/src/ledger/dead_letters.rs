@@ -14,6 +14,7 @@ impl Ledger {
         let entry = self.entry(message);
         entry.dead += 1;
         entry.dead_lettered += 1;
+        entry.may_be_behind = true;
         entry.queued = entry.queued.saturating_sub(1);
         if scenario.is_calm() || !entry.is_touched {
             let details = format!("message {message} without a fault, after {} receives", entry.receives);

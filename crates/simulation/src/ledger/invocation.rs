@@ -126,6 +126,7 @@ impl Ledger {
         invocation.is_touched = true;
         let batch: Vec<u32> = invocation.batch.iter().map(|(message, _)| *message).collect();
         self.touch_all(&batch);
+        batch.iter().for_each(|message| self.entry(*message).may_be_behind = true);
     }
 
     /// The consumer has logged the outcome of a delivery, [`SETTLED_BEFORE`] if an earlier delivery had it.

@@ -6,15 +6,39 @@ use std::time::Duration;
 use super::{Ledger, index};
 use crate::metrics::Metrics;
 use crate::property::Property;
+use crate::scenario::Scenario;
 
 /// One message of one request.
 #[derive(Default)]
 pub(super) struct Attempt {
     message: u32,
-    is_stored: bool,
-    is_refused: bool,
+    /// The queues that have stored it.
+    stored: Queues,
+    /// Those that have not, by the answer.
+    refused: Queues,
     /// Those of the whole request, in its first message.
     metrics: Metrics,
+}
+
+/// A queue of the routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queue {
+    Work,
+    Copies,
+}
+
+/// Some of the queues of the routes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Queues([bool; 2]);
+
+impl Queues {
+    fn insert(&mut self, queue: Queue) {
+        self.0[queue as usize] = true;
+    }
+
+    fn contains(self, queue: Queue) -> bool {
+        self.0[queue as usize]
+    }
 }
 
 /// What the answer to a request says.
@@ -29,7 +53,18 @@ pub(crate) enum Conclusion {
     TooLarge,
     /// The key belongs to another message.
     KeyReused,
-    Unknown,
+    /// It may be stored. Which queues have it and which do not, if the answer lists them.
+    Unknown {
+        stored: Vec<Queue>,
+        not_stored: Vec<Queue>,
+    },
+}
+
+impl Conclusion {
+    /// Returns what follows from no answer.
+    pub(crate) fn unknown() -> Self {
+        Self::Unknown { stored: Vec::new(), not_stored: Vec::new() }
+    }
 }
 
 impl Ledger {
@@ -48,28 +83,63 @@ impl Ledger {
         if let Some(message) = self.attempts.get(index(request)).map(|attempt| attempt.message) {
             self.touch(message);
             self.entry(message).is_key_touched = true;
+            self.entry(message).may_be_behind = true;
         }
     }
 
-    /// The queue has stored a message of a request.
-    pub(crate) fn request_stored(&mut self, now: Duration, request: u64, message: u32) {
+    /// A queue has stored a message of a request.
+    pub(crate) fn request_stored(&mut self, now: Duration, request: u64, message: u32, queue: Queue) {
         let attempts = self.attempts.get_mut(index(request)..).unwrap_or_default();
         let Some(attempt) = attempts.iter_mut().find(|attempt| attempt.message == message) else { return };
-        attempt.is_stored = true;
-        if attempt.is_refused {
-            let details = format!("message {} was stored after the answer that it was not", attempt.message);
+        attempt.stored.insert(queue);
+        if attempt.refused.contains(queue) {
+            let details = format!("message {message} was stored on {queue:?} after the answer that it was not");
             self.violated(now, Property::NotStoredIsTrue, &details);
         }
     }
 
+    /// The queue of the copies has stored the event with this id.
+    pub(crate) fn copy_queued(&mut self, now: Duration, message: Option<u32>, id: &str, body: &str) {
+        let Some(message) = message.filter(|message| self.entry(*message).is_sent) else {
+            return self.invented(now, body);
+        };
+        let entry = self.entry(message);
+        entry.copies += 1;
+        if let Some(answered) = entry.id.as_ref().filter(|answered| *answered != id) {
+            let details = format!("message {message} was answered with {answered}, and its copy has {id}");
+            self.violated(now, Property::IdsNameTheirMessage, &details);
+        }
+    }
+
     /// A message of a request is answered.
-    pub(crate) fn answered(&mut self, now: Duration, attempt: u64, conclusion: &Conclusion) {
+    pub(crate) fn answered(&mut self, now: Duration, scenario: &Scenario, attempt: u64, conclusion: &Conclusion) {
         let Some(attempt) = self.attempts.get_mut(index(attempt)) else { return };
-        let (message, is_stored) = (attempt.message, attempt.is_stored);
+        let message = attempt.message;
+        let queues = if scenario.has_copies { &[Queue::Work, Queue::Copies][..] } else { &[Queue::Work] };
+        let (stored, not_stored) = match conclusion {
+            Conclusion::Accepted { is_replayed: true, .. } => (&[][..], &[][..]),
+            Conclusion::Accepted { .. } => (queues, &[][..]),
+            Conclusion::NotStored | Conclusion::TooLarge | Conclusion::KeyReused => (&[][..], queues),
+            Conclusion::Unknown { stored, not_stored } => (&stored[..], &not_stored[..]),
+        };
+        not_stored.iter().for_each(|queue| attempt.refused.insert(*queue));
+        let has = attempt.stored;
+        for queue in stored.iter().filter(|queue| !has.contains(**queue)) {
+            self.violated(now, Property::AcceptedIsStored, &format!("message {message} is not on {queue:?}"));
+        }
+        for queue in not_stored.iter().filter(|queue| has.contains(**queue)) {
+            self.violated(now, Property::NotStoredIsTrue, &format!("message {message} was stored on {queue:?}"));
+        }
         match conclusion {
             Conclusion::Accepted { id, is_replayed } => {
-                if !(is_stored || *is_replayed && self.entry(message).stored > 0) {
-                    self.violated(now, Property::AcceptedIsStored, &format!("message {message}"));
+                self.names(id, message);
+                let entry = self.entry(message);
+                if *is_replayed && (entry.stored == 0 || scenario.has_copies && entry.copies == 0) {
+                    self.violated(
+                        now,
+                        Property::AcceptedIsStored,
+                        &format!("message {message}, of an earlier request"),
+                    );
                 }
                 let entry = self.entry(message);
                 let first = entry.id.get_or_insert_with(|| id.clone());
@@ -81,17 +151,12 @@ impl Ledger {
                     self.violated(now, Property::IdsNameTheirMessage, &details);
                 }
             }
-            Conclusion::NotStored | Conclusion::TooLarge | Conclusion::KeyReused => {
-                attempt.is_refused = true;
-                if is_stored {
-                    self.violated(now, Property::NotStoredIsTrue, &format!("message {message} was stored"));
-                }
+            Conclusion::Unknown { .. } => self.entry(message).may_be_stored = true,
+            Conclusion::KeyReused => {
+                let entry = self.entry(message);
+                entry.is_refused_for_key |= entry.stored > 0;
             }
-            Conclusion::Unknown => self.entry(message).may_be_stored = true,
-        }
-        if *conclusion == Conclusion::KeyReused {
-            let entry = self.entry(message);
-            entry.is_refused_for_key |= entry.stored > 0;
+            Conclusion::NotStored | Conclusion::TooLarge => {}
         }
     }
 

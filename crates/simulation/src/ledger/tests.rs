@@ -81,63 +81,63 @@ fn a_simulation_without_faults_violates_nothing() {
     check(&[], |ledger, scenario| {
         let request = ledger.requested(&[0]);
         ledger.queued(NOW, Some(0), Some(0), "");
-        ledger.request_stored(NOW, request, 0);
-        ledger.answered(NOW, request, &accepted("a"));
+        ledger.request_stored(NOW, request, 0, Queue::Work);
+        ledger.answered(NOW, scenario, request, &accepted("a"));
         let repeat = ledger.requested(&[0]);
-        ledger.request_stored(NOW, repeat, 0);
-        ledger.answered(NOW, repeat, &accepted("a"));
+        ledger.request_stored(NOW, repeat, 0, Queue::Work);
+        ledger.answered(NOW, scenario, repeat, &accepted("a"));
         invoke(ledger, scenario, 0, Decision::Done, &[], "done");
         ledger.deleted(NOW, 0);
-        ledger.finished(NOW, scenario, 0);
+        ledger.finished(NOW, scenario, &Table::default(), 0);
     });
 }
 
 #[test]
 fn the_answers_to_requests_are_checked() {
-    check(&[Property::AcceptedIsStored], |ledger, _| {
+    check(&[Property::AcceptedIsStored], |ledger, scenario| {
         let request = ledger.requested(&[0]);
-        ledger.answered(NOW, request, &accepted("a"));
+        ledger.answered(NOW, scenario, request, &accepted("a"));
     });
-    check(&[Property::NotStoredIsTrue], |ledger, _| {
+    check(&[Property::NotStoredIsTrue], |ledger, scenario| {
         let request = ledger.requested(&[0]);
-        ledger.request_stored(NOW, request, 0);
-        ledger.answered(NOW, request, &Conclusion::NotStored);
+        ledger.request_stored(NOW, request, 0, Queue::Work);
+        ledger.answered(NOW, scenario, request, &Conclusion::NotStored);
     });
-    check(&[Property::NotStoredIsTrue], |ledger, _| {
+    check(&[Property::NotStoredIsTrue], |ledger, scenario| {
         let request = ledger.requested(&[0]);
-        ledger.request_stored(NOW, request, 0);
-        ledger.answered(NOW, request, &Conclusion::TooLarge);
+        ledger.request_stored(NOW, request, 0, Queue::Work);
+        ledger.answered(NOW, scenario, request, &Conclusion::TooLarge);
     });
-    check(&[Property::NotStoredIsTrue], |ledger, _| {
+    check(&[Property::NotStoredIsTrue], |ledger, scenario| {
         let request = ledger.requested(&[0]);
-        ledger.answered(NOW, request, &Conclusion::NotStored);
-        ledger.request_stored(NOW, request, 0);
+        ledger.answered(NOW, scenario, request, &Conclusion::NotStored);
+        ledger.request_stored(NOW, request, 0, Queue::Work);
     });
-    check(&[], |ledger, _| {
+    check(&[], |ledger, scenario| {
         let request = ledger.requested(&[0]);
-        ledger.answered(NOW, request, &Conclusion::Unknown);
-        ledger.request_stored(NOW, request, 0);
+        ledger.answered(NOW, scenario, request, &Conclusion::unknown());
+        ledger.request_stored(NOW, request, 0, Queue::Work);
     });
-    check(&[Property::RepeatsHaveOneId], |ledger, _| {
+    check(&[Property::RepeatsHaveOneId], |ledger, scenario| {
         for id in ["a", "b"] {
             let request = ledger.requested(&[0]);
-            ledger.request_stored(NOW, request, 0);
-            ledger.answered(NOW, request, &accepted(id));
+            ledger.request_stored(NOW, request, 0, Queue::Work);
+            ledger.answered(NOW, scenario, request, &accepted(id));
         }
     });
-    check(&[Property::AcceptedIsStored], |ledger, _| {
+    check(&[Property::AcceptedIsStored], |ledger, scenario| {
         let request = ledger.requested(&[0, 3]);
-        ledger.request_stored(NOW, request, 3);
-        ledger.answered(NOW, request, &accepted("a"));
-        ledger.answered(NOW, request + 1, &accepted("b"));
+        ledger.request_stored(NOW, request, 3, Queue::Work);
+        ledger.answered(NOW, scenario, request, &accepted("a"));
+        ledger.answered(NOW, scenario, request + 1, &accepted("b"));
     });
-    check(&[Property::IdsNameTheirMessage; 2], |ledger, _| {
+    check(&[Property::IdsNameTheirMessage; 2], |ledger, scenario| {
         let request = ledger.requested(&[0, 3]);
-        ledger.request_stored(NOW, request, 0);
-        ledger.request_stored(NOW, request, 3);
+        ledger.request_stored(NOW, request, 0, Queue::Work);
+        ledger.request_stored(NOW, request, 3, Queue::Work);
         ledger.delivered(NOW, 0, "a");
-        ledger.answered(NOW, request, &accepted("b"));
-        ledger.answered(NOW, request + 1, &accepted("a"));
+        ledger.answered(NOW, scenario, request, &accepted("b"));
+        ledger.answered(NOW, scenario, request + 1, &accepted("a"));
         ledger.delivered(NOW, 3, "b");
     });
     check(&[Property::RequestsAreAnswered], |ledger, _| ledger.answered_otherwise(NOW, 0, "500"));
@@ -164,9 +164,9 @@ fn what_leaves_the_queue_and_what_is_on_it_is_checked() {
     check(&[Property::NothingIsLost], |ledger, _| ledger.expired(NOW, 0));
     check(&[Property::NothingIsLost], |ledger, scenario| {
         store(ledger, &[0]);
-        ledger.finished(NOW, scenario, 0);
+        ledger.finished(NOW, scenario, &Table::default(), 0);
     });
-    check(&[Property::EverythingDrains], |ledger, scenario| ledger.finished(NOW, scenario, 1));
+    check(&[Property::EverythingDrains], |ledger, scenario| ledger.finished(NOW, scenario, &Table::default(), 1));
     check(&[Property::PayloadsAreIntact], |ledger, _| ledger.payload_differs(NOW, 0));
 }
 
@@ -248,8 +248,8 @@ fn a_stored_key_names_one_message_that_is_stored_once() {
             store(ledger, stored);
             for message in accepted {
                 let request = ledger.requested(&[*message]);
-                ledger.request_stored(NOW, request, *message);
-                ledger.answered(NOW, request, &self::accepted(&message.to_string()));
+                ledger.request_stored(NOW, request, *message, Queue::Work);
+                ledger.answered(NOW, scenario, request, &self::accepted(&message.to_string()));
             }
             for message in stored {
                 ledger.entry(*message).done = 1;
@@ -257,7 +257,7 @@ fn a_stored_key_names_one_message_that_is_stored_once() {
                     ledger.touch_key(u64::from(*message));
                 }
             }
-            ledger.finished(NOW, scenario, 0);
+            ledger.finished(NOW, scenario, &Table::default(), 0);
         });
     }
 }
@@ -273,8 +273,8 @@ fn a_message_is_not_refused_for_its_key_once_it_is_stored() {
                 ledger.touch(*message);
             }
             let request = ledger.requested(&[1]);
-            ledger.answered(NOW, request, &Conclusion::KeyReused);
-            ledger.finished(NOW, scenario, 0);
+            ledger.answered(NOW, scenario, request, &Conclusion::KeyReused);
+            ledger.finished(NOW, scenario, &Table::default(), 0);
         });
     }
 }
@@ -282,10 +282,10 @@ fn a_message_is_not_refused_for_its_key_once_it_is_stored() {
 #[test]
 fn a_replayed_answer_is_about_a_stored_message() {
     for (stored, expected) in [(&[0][..], &[][..]), (&[], &[Property::AcceptedIsStored])] {
-        check(expected, |ledger, _| {
+        check(expected, |ledger, scenario| {
             store(ledger, stored);
             let request = ledger.requested(&[0]);
-            ledger.answered(NOW, request, &Conclusion::Accepted { id: "a".to_owned(), is_replayed: true });
+            ledger.answered(NOW, scenario, request, &Conclusion::Accepted { id: "a".to_owned(), is_replayed: true });
         });
     }
 }
@@ -385,7 +385,7 @@ fn settlements_are_checked() {
         report(ledger, number, "done", 1);
         ledger.ended(NOW, scenario, number, &answer(&[]));
         ledger.dead_letters = (1, 2);
-        ledger.finished(NOW, scenario, 0);
+        ledger.finished(NOW, scenario, &Table::default(), 0);
     });
     check(&[HealthyMessagesAreHandled], |ledger, scenario| {
         for _ in 0..4 {
@@ -526,6 +526,115 @@ fn the_last_receive_on_rabbitmq_is_later_only_by_those_without_a_failure() {
                 ledger.unroutable(0);
             }
             ledger.dead_lettered(NOW, scenario, 0, "retry_queue_missing", "");
+        });
+    }
+}
+
+#[test]
+fn a_message_with_a_copy_is_on_both_queues() {
+    const BOTH: [Queue; 2] = [Queue::Work, Queue::Copies];
+    let unknown = |stored: &[Queue], not_stored: &[Queue]| Conclusion::Unknown {
+        stored: stored.to_vec(),
+        not_stored: not_stored.to_vec(),
+    };
+    for (stored, conclusion, later, expected) in [
+        (&BOTH[..], accepted("a"), None, None),
+        (&BOTH[..1], accepted("a"), None, Some(Property::AcceptedIsStored)),
+        (&BOTH[1..], accepted("a"), None, Some(Property::AcceptedIsStored)),
+        (&BOTH[..1], unknown(&BOTH[..1], &BOTH[1..]), None, None),
+        (&BOTH[..1], unknown(&BOTH[..1], &[]), Some(Queue::Copies), None),
+        (&[], unknown(&BOTH[..1], &[]), None, Some(Property::AcceptedIsStored)),
+        (&BOTH[..], unknown(&BOTH[..1], &BOTH[1..]), None, Some(Property::NotStoredIsTrue)),
+        (&BOTH[..1], unknown(&BOTH[..1], &BOTH[1..]), Some(Queue::Copies), Some(Property::NotStoredIsTrue)),
+        (&[], Conclusion::NotStored, None, None),
+        (&BOTH[1..], Conclusion::NotStored, None, Some(Property::NotStoredIsTrue)),
+        (&[], Conclusion::NotStored, Some(Queue::Copies), Some(Property::NotStoredIsTrue)),
+    ] {
+        check(expected.as_slice(), |ledger, scenario| {
+            scenario.has_copies = true;
+            let request = ledger.requested(&[0]);
+            stored.iter().for_each(|queue| ledger.request_stored(NOW, request, 0, *queue));
+            ledger.answered(NOW, scenario, request, &conclusion);
+            later.into_iter().for_each(|queue| ledger.request_stored(NOW, request, 0, queue));
+        });
+    }
+    for (copies, expected) in [(1, &[][..]), (0, &[Property::AcceptedIsStored])] {
+        check(expected, |ledger, scenario| {
+            scenario.has_copies = true;
+            store(ledger, &[0]);
+            (0..copies).for_each(|_| ledger.copy_queued(NOW, Some(0), "a", ""));
+            let request = ledger.requested(&[0]);
+            let replayed = Conclusion::Accepted { id: "a".to_owned(), is_replayed: true };
+            ledger.answered(NOW, scenario, request, &replayed);
+        });
+    }
+    for (number, id, expected) in [
+        (Some(0), "a", &[][..]),
+        (Some(0), "b", &[Property::IdsNameTheirMessage]),
+        (None, "a", &[Property::NothingIsInvented]),
+        (Some(1), "a", &[Property::NothingIsInvented]),
+    ] {
+        check(expected, |ledger, scenario| {
+            let request = ledger.requested(&[0]);
+            ledger.request_stored(NOW, request, 0, Queue::Work);
+            ledger.answered(NOW, scenario, request, &accepted("a"));
+            ledger.copy_queued(NOW, number, id, "");
+        });
+    }
+}
+
+#[test]
+fn a_status_is_that_of_its_message() {
+    for (location, is_touched, expected) in [
+        (Some("/messages/a"), false, &[][..]),
+        (Some("/messages/b"), false, &[Property::StatusesAreTrue]),
+        (None, false, &[Property::StatusesAreTrue]),
+        (None, true, &[]),
+    ] {
+        check(expected, |ledger, _| {
+            ledger.entry(0).is_key_touched = is_touched;
+            ledger.located(NOW, 0, "a", false, location);
+        });
+    }
+    for (from, to, done, dead, expected) in [
+        (State::Open, State::Done, 1, 0, &[][..]),
+        (State::Open, State::Done, 0, 1, &[Property::StatusesAreTrue]),
+        (State::Open, State::Dead, 0, 1, &[]),
+        (State::Open, State::Dead, 1, 0, &[Property::StatusesAreTrue]),
+        (State::Dead, State::Open, 0, 1, &[]),
+        (State::Done, State::Dead, 1, 1, &[Property::StatusesAreTrue]),
+    ] {
+        check(expected, |ledger, _| {
+            (ledger.entry(0).done, ledger.entry(0).dead_lettered) = (done, dead);
+            ledger.names("a", 0);
+            ledger.status_changed(NOW, "a", from, to);
+        });
+    }
+}
+
+#[test]
+fn a_status_that_a_202_has_named_is_there_at_the_end() {
+    let done = Some(r#"{"Done":{"result":null}}"#);
+    for (text, may_be_behind, expected) in [
+        (done, false, &[][..]),
+        (Some(r#""Accepted""#), false, &[Property::StatusesAreTrue]),
+        (Some(r#""Accepted""#), true, &[]),
+        (None, true, &[Property::StatusesAreTrue]),
+    ] {
+        check(expected, |ledger, scenario| {
+            let mut table = Table::default();
+            let item = |state: &str| serde_json::json!({ "id": { "S": "message/a" }, "message_state": { "S": state } });
+            if let Some(text) = text {
+                let condition = "attribute_not_exists(id)";
+                let input = serde_json::json!({ "Item": item(text), "ConditionExpression": condition });
+                table.call("PutItem", &input).unwrap();
+            }
+            store(ledger, &[0]);
+            ledger.located(NOW, 0, "a", false, Some("/messages/a"));
+            let entry = ledger.entry(0);
+            (entry.id, entry.done) = (Some("a".to_owned()), 1);
+            entry.may_be_behind = may_be_behind;
+            ledger.finished(NOW, scenario, &table, 0);
         });
     }
 }

@@ -29,6 +29,7 @@ use super::runtime;
 use crate::BoxError;
 use crate::client::request_of;
 use crate::fault::{Kind, Site};
+use crate::ledger::Queue;
 use crate::message::number_in;
 use crate::world::{Injected, World};
 
@@ -406,7 +407,7 @@ fn stored(world: &World, user: &User, message: &Message) {
             let group = number.and_then(|number| world.scenario.group(number));
             let mut ledger = world.ledger();
             if let (Some(request), Some(number)) = (request_of(text("traceparent")), number) {
-                ledger.request_stored(now, request, number);
+                ledger.request_stored(now, request, number, Queue::Work);
             }
             ledger.queued(now, number, group, &text_of(message));
         }

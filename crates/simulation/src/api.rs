@@ -1,0 +1,126 @@
+//! [`Api`]: the contract of a scenario, with one route for messages and one for batches of them.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::{Value, json};
+use sluicegate_contract::Contract;
+
+use crate::BoxError;
+
+/// The route for messages.
+pub(crate) const ROUTE: &str = "/work";
+
+/// The route for batches.
+pub(crate) const BATCH_ROUTE: &str = "/work/batch";
+
+/// The name of the queue of both routes.
+pub(crate) const QUEUE: &str = "work";
+
+/// The name of the queue that gets a copy of every message.
+pub(crate) const COPIES: &str = "copies";
+
+/// The largest payload, in bytes.
+const PAYLOAD_BYTES_MAX: u32 = 1_048_576;
+
+/// What the routes of a scenario have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Api {
+    /// `store: dynamodb`, and what the route does while the store is away: admit if `is_open`.
+    pub(crate) has_keys: bool,
+    pub(crate) is_open: bool,
+    /// `largePayloads: s3`.
+    pub(crate) has_payloads: bool,
+    /// `status: true`.
+    pub(crate) has_statuses: bool,
+    /// `copyTo`.
+    pub(crate) has_copies: bool,
+}
+
+impl Api {
+    /// Returns the versions of the contract, which every simulation of the process shares. The second has a stricter
+    /// schema, which every request of the workload fits.
+    pub(crate) fn contracts(self) -> Result<[&'static Contract; 2], BoxError> {
+        static CONTRACTS: Mutex<BTreeMap<Api, [&'static Contract; 2]>> = Mutex::new(BTreeMap::new());
+        let mut contracts = CONTRACTS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(contracts) = contracts.get(&self) {
+            return Ok(*contracts);
+        }
+        let parse = |required: &[&str]| {
+            let contract = Contract::parse("openapi.yaml", &self.document(required).to_string())?;
+            Ok::<&Contract, BoxError>(Box::leak(Box::new(contract)))
+        };
+        let parsed = [parse(&["n"])?, parse(&["n", "group", "padding"])?];
+        contracts.insert(self, parsed);
+        Ok(parsed)
+    }
+
+    fn document(self, required: &[&str]) -> Value {
+        let text = json!({ "type": "string" });
+        let work = json!({
+            "type": "object",
+            "required": required,
+            "properties": { "n": text, "group": text, "key": text },
+        });
+        let api_key = json!({ "type": "apiKey", "in": "header", "name": "x-api-key", "x-secret": "api-keys" });
+        let route = |id: &str, schema: &Value, enqueue: Value| {
+            json!({
+                "post": {
+                    "operationId": id,
+                    "security": [{ "apiKey": [] }],
+                    "requestBody": { "required": true, "content": { "application/json": { "schema": schema } } },
+                    "responses": { "202": { "description": "Accepted" } },
+                    "x-sluicegate": enqueue,
+                },
+            })
+        };
+        json!({
+            "openapi": "3.1.1",
+            "info": { "title": "Simulation", "version": "1.0.0" },
+            "paths": {
+                ROUTE: route("send", &work, self.enqueue()),
+                BATCH_ROUTE: route("sendBatch", &json!({ "type": "array", "items": work }), self.enqueue_batch()),
+            },
+            "components": { "securitySchemes": { "apiKey": api_key } },
+        })
+    }
+
+    /// Returns `x-sluicegate` of the route for messages.
+    fn enqueue(self) -> Value {
+        let mut enqueue = self.enqueue_from("{header.idempotency-key}");
+        if self.has_keys {
+            enqueue["idempotency"]["store"] = "dynamodb".into();
+            enqueue["idempotency"]["onStoreFailure"] = if self.is_open { "open" } else { "closed" }.into();
+        }
+        if self.has_payloads {
+            enqueue["payloadBytes"] = (2 * PAYLOAD_BYTES_MAX).into();
+            enqueue["largePayloads"] = "s3".into();
+        }
+        if self.has_statuses {
+            enqueue["status"] = true.into();
+        }
+        enqueue
+    }
+
+    /// Returns `x-sluicegate` of the route for batches, which have neither stored keys, nor payloads in S3, nor statuses.
+    fn enqueue_batch(self) -> Value {
+        let mut enqueue = self.enqueue_from("{body#/key}");
+        enqueue["batch"] = true.into();
+        enqueue
+    }
+
+    /// Returns what both routes have; `key` is where their idempotency keys are.
+    fn enqueue_from(self, key: &str) -> Value {
+        let mut enqueue = json!({
+            "queue": QUEUE,
+            "type": "sim.work",
+            "group": "{body#/group}",
+            "payloadBytes": PAYLOAD_BYTES_MAX,
+            "idempotency": { "key": key, "required": true },
+        });
+        if self.has_copies {
+            enqueue["copyTo"] = json!([COPIES]);
+        }
+        enqueue
+    }
+}
