@@ -3,6 +3,7 @@
 //!
 //! A call runs in a task of its own, so it goes on when its caller is killed, as a request on the network does.
 
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,6 +16,8 @@ use sqs_emulator::{ApiError, Caller as EmulatorCaller};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use crate::dynamodb::{Table, actions};
+use crate::effect;
 use crate::fault::{Kind, Site};
 use crate::ledger::{Queue, State};
 use crate::message::{number_in, numbers_in};
@@ -217,18 +220,32 @@ fn queue_of(world: &World, caller: &Caller, operation: &Operation, body: &Bytes)
     if is_copy { Queue::Copies } else { Queue::Work }
 }
 
-/// Carries out an operation of DynamoDB.
+/// Carries out an operation of DynamoDB, and reports to the ledger what became of each item.
 fn written(world: &World, name: &str, input: &Value) -> Reply {
     let mut table = world.table();
-    let key = input["Key"]["id"]["S"].as_str().unwrap_or_default();
-    let before = State::of(&table, key);
+    let key = |input: &Value| Some(input["Key"]["id"]["S"].as_str().or(input["Item"]["id"]["S"].as_str())?.to_owned());
+    let keys: Vec<String> = iter::once(input).chain(actions(input).map(|(_, input)| input)).filter_map(key).collect();
+    let state = |table: &Table, key: &str| (State::of(table, key), effect::call_of(table, key));
+    let before: Vec<_> = keys.iter().map(|key| state(&table, key)).collect();
     let result = table.call(name, input);
-    if table.attribute(key, "outcome").is_some() {
-        world.ledger().effect_recorded(key);
-    }
-    if let Some(((from, id), (to, _))) = before.zip(State::of(&table, key)).filter(|(before, after)| before != after) {
-        world.record(format_args!("status {id} {to:?}"));
-        world.ledger().status_changed(world.now(), id, from, to);
+    let now = world.now();
+    for (key, (status_before, call_before)) in keys.iter().zip(before) {
+        if table.attribute(key, "outcome").is_some() {
+            world.ledger().effect_recorded(key);
+        }
+        let (status, call) = state(&table, key);
+        if let (Some(from), Some(to)) = (status_before, status)
+            && from != to
+        {
+            world.record(format_args!("{key} {to:?}"));
+            world.ledger().status_changed(now, key, from, to);
+        }
+        if call != call_before
+            && let Some(message) = effect::message_of(key)
+        {
+            world.record(format_args!("effect {message}"));
+            world.ledger().effect_happened(now, world.scenario.keeps_its_key(message), message);
+        }
     }
     match result {
         Ok(answer) => Reply { status: 200, error: None, body: answer.to_string().into_bytes() },

@@ -4,7 +4,7 @@
 //! comparison false. Anything else that DynamoDB has is refused.
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.OperatorsAndFunctions.html>
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
@@ -20,6 +20,21 @@ type Item = Map<String, Value>;
 #[derive(Default)]
 pub(crate) struct Table {
     items: HashMap<String, Item>,
+    /// The tokens of the transactions that have happened. DynamoDB remembers them for ten minutes, longer than a client
+    /// repeats a call.
+    tokens: HashSet<String>,
+}
+
+/// What an operation writes.
+struct Written<'t> {
+    key: String,
+    before: Option<&'t Item>,
+    after: Option<Item>,
+}
+
+/// Returns the names and inputs of the actions of a transaction.
+pub(crate) fn actions(input: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    input["TransactItems"].as_array().into_iter().flatten().filter_map(Value::as_object).flatten()
 }
 
 /// Why an operation has no effect.
@@ -27,6 +42,8 @@ pub(crate) struct Table {
 pub(crate) enum Refused {
     /// The condition is false; the item, if there is one.
     Condition(Option<Value>),
+    /// The transaction was cancelled, with the reason of each of its actions.
+    Cancelled(Vec<Value>),
     /// The operation or an expression is not one that this table has.
     Unknown(String),
 }
@@ -46,6 +63,11 @@ impl Refused {
                 }
                 body
             }
+            Self::Cancelled(reasons) => {
+                let mut body = error("TransactionCanceledException", "Transaction cancelled");
+                body["CancellationReasons"] = reasons.clone().into();
+                body
+            }
             Self::Unknown(what) => error("ValidationException", what),
         }
     }
@@ -55,33 +77,76 @@ impl Table {
     /// Carries out an operation with the input of its request. Returns the body of the answer, which has the item that
     /// was there if the input asks for it.
     pub(crate) fn call(&mut self, operation: &str, input: &Value) -> Result<Value, Refused> {
-        let written = &input[if operation == "PutItem" { "Item" } else { "Key" }];
-        let key = written[KEY]["S"].as_str().ok_or_else(|| Refused::Unknown("the key".to_owned()))?;
-        let current = self.items.get(key);
-        let condition = input["ConditionExpression"].as_str().unwrap_or_default();
-        let values = &input["ExpressionAttributeValues"];
-        if !holds(condition, values, current.unwrap_or(&Item::new()))? {
-            return Err(Refused::Condition(current.map(|item| Value::Object(item.clone()))));
+        if operation == "TransactWriteItems" {
+            return self.transact(input).map(|()| json!({}));
         }
-        let answer = match current {
+        let Written { key, before, after } = self.written(operation, input)?;
+        let answer = match before {
             Some(item) if input["ReturnValues"] == "ALL_OLD" => json!({ "Attributes": item }),
             _ => json!({}),
         };
-        let item = match operation {
-            "PutItem" => written.as_object().cloned().unwrap_or_default(),
+        self.write(key, after);
+        Ok(answer)
+    }
+
+    /// Carries out all actions of a transaction, or none.
+    fn transact(&mut self, input: &Value) -> Result<(), Refused> {
+        let unknown = || Refused::Unknown("the transaction".to_owned());
+        let token = input["ClientRequestToken"].as_str().ok_or_else(unknown)?;
+        if self.tokens.contains(token) {
+            return Ok(());
+        }
+        let (mut written, mut reasons, mut is_cancelled) = (Vec::new(), Vec::new(), false);
+        for (name, input) in actions(input) {
+            match self.written(&format!("{name}Item"), input) {
+                Ok(Written { key, after, .. }) => {
+                    written.push((key, after));
+                    reasons.push(json!({ "Code": "None" }));
+                }
+                Err(Refused::Condition(item)) => {
+                    is_cancelled = true;
+                    reasons.push(json!({ "Code": "ConditionalCheckFailed", "Item": item }));
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        if is_cancelled {
+            return Err(Refused::Cancelled(reasons));
+        }
+        self.tokens.insert(token.to_owned());
+        written.into_iter().for_each(|(key, item)| self.write(key, item));
+        Ok(())
+    }
+
+    /// Returns what an operation would write.
+    fn written(&self, operation: &str, input: &Value) -> Result<Written<'_>, Refused> {
+        let written = &input[if operation == "PutItem" { "Item" } else { "Key" }];
+        let key = written[KEY]["S"].as_str().ok_or_else(|| Refused::Unknown("the key".to_owned()))?;
+        let before = self.items.get(key);
+        let values = &input["ExpressionAttributeValues"];
+        if let Some(condition) = input["ConditionExpression"].as_str()
+            && !holds(condition, values, before.unwrap_or(&Item::new()))?
+        {
+            return Err(Refused::Condition(before.map(|item| Value::Object(item.clone()))));
+        }
+        let after = match operation {
+            "PutItem" => Some(written.as_object().cloned().unwrap_or_default()),
             "UpdateItem" => {
-                let mut item = current.or(written.as_object()).cloned().unwrap_or_default();
+                let mut item = before.or(written.as_object()).cloned().unwrap_or_default();
                 update(input["UpdateExpression"].as_str().unwrap_or_default(), values, &mut item)?;
-                item
+                Some(item)
             }
-            "DeleteItem" => {
-                self.items.remove(key);
-                return Ok(answer);
-            }
+            "DeleteItem" => None,
             _ => return Err(Refused::Unknown(operation.to_owned())),
         };
-        self.items.insert(key.to_owned(), item);
-        Ok(answer)
+        Ok(Written { key: key.to_owned(), before, after })
+    }
+
+    fn write(&mut self, key: String, item: Option<Item>) {
+        match item {
+            Some(item) => drop(self.items.insert(key, item)),
+            None => drop(self.items.remove(&key)),
+        }
     }
 
     /// Returns an attribute of the item of a key.
@@ -144,7 +209,8 @@ mod tests {
 
     fn check(operation: &str, condition: &str, update: &str, expected: &Result<(), Refused>) -> Table {
         let stored = json!({ "id": { "S": "k" }, "lease": { "S": "a" }, "until": { "N": "9" } });
-        let mut table = Table { items: [("k".to_owned(), stored.as_object().unwrap().clone())].into() };
+        let items = [("k".to_owned(), stored.as_object().unwrap().clone())].into();
+        let mut table = Table { items, ..Table::default() };
         let (a, b) = (json!({ "S": "a" }), json!({ "S": "b" }));
         let input = json!({
             "Item": { "id": { "S": "k" }, "lease": { "S": "b" } },
@@ -209,5 +275,27 @@ mod tests {
         check("GetItem", "lease = :a", "", &unknown("GetItem"));
         check("PutItem", "lease > :a", "", &unknown("lease > :a"));
         check("UpdateItem", "lease = :a", "ADD n :a", &unknown("ADD n :a"));
+    }
+
+    #[test]
+    fn a_transaction_happens_once_and_as_a_whole() {
+        let put = |key: &str| {
+            let item = json!({ "id": { "S": key }, "n": { "N": "1" } });
+            json!({ "Put": { "Item": item, "ConditionExpression": "attribute_not_exists(id)" } })
+        };
+        let mut table = Table::default();
+        let mut transact = |token: &str, actions: [Value; 2]| {
+            let input = json!({ "TransactItems": actions, "ClientRequestToken": token });
+            let result = table.call("TransactWriteItems", &input).map(drop);
+            (result, ["a", "b", "c"].map(|key| table.attribute(key, "n").is_some()))
+        };
+        let cancelled = |first: Value, second: Value| Err(Refused::Cancelled(vec![first, second]));
+        let none = json!({ "Code": "None" });
+        let failed = |item: Value| json!({ "Code": "ConditionalCheckFailed", "Item": item });
+        assert_eq!(transact("1", [put("a"), put("b")]), (Ok(()), [true, true, false]));
+        let stored = json!({ "id": { "S": "b" }, "n": { "N": "1" } });
+        let expected = (cancelled(none, failed(stored)), [true, true, false]);
+        assert_eq!(transact("2", [put("c"), put("b")]), expected, "the second was there");
+        assert_eq!(transact("1", [put("c"), put("b")]), (Ok(()), [true, true, false]), "it has happened");
     }
 }

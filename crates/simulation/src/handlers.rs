@@ -10,6 +10,7 @@ use sluicegate_batch::{Delivery, Outcome};
 use tokio::time::sleep;
 
 use crate::deploy::Handlers;
+use crate::effect;
 use crate::ledger::{Decision, NEW_VERSION, REJECTION};
 use crate::message::{Behaviour, Sender, number_in};
 use crate::world::World;
@@ -68,11 +69,10 @@ async fn handle(world: Arc<World>, invocation: u64, handlers: Handlers, delivery
         if let Some(lease) = delivery.lease() {
             ledger.claimed(lease.key(), number);
         }
-        // The key of a text is the id that SQS gave it, and a move task gives it another.
-        let keeps_its_key = message.sender != Sender::Raw || world.scenario.has_tool || world.scenario.rabbitmq;
-        let (has_store, is_alone) = (world.scenario.has_store, world.scenario.skew_max.is_zero());
-        ledger.called(now, has_store && keeps_its_key, is_alone, number)
+        let is_once = world.scenario.has_store && world.scenario.keeps_its_key(number);
+        ledger.called(now, is_once, world.scenario.skew_max.is_zero(), number)
     };
+    let has_effects = world.scenario.has_effects;
     let mut call = Call { world, invocation, message: number, decision: Decision::Ended };
     let (decision, outcome) = match behaviour {
         _ if handlers.rejects && number % 2 == 0 => {
@@ -94,6 +94,15 @@ async fn handle(world: Arc<World>, invocation: u64, handlers: Handlers, delivery
         }
         Behaviour::Hangs if calls == 0 => pending().await,
         _ => (Decision::Done, Outcome::Done),
+    };
+    let (decision, outcome) = match decision {
+        Decision::Done if has_effects => {
+            match delivery.complete_with(vec![effect::write(number, invocation, calls)]).await {
+                Ok(()) => (decision, outcome),
+                Err(error) => (Decision::Failed, Outcome::Failed(error.to_string())),
+            }
+        }
+        _ => (decision, outcome),
     };
     call.decision = decision;
     outcome

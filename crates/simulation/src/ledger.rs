@@ -73,6 +73,8 @@ struct Entry {
     running: u32,
     failures: u32,
     done: u32,
+    /// How often its effect has happened.
+    effects: u32,
     /// Whether the idempotency store has recorded that it was handled.
     is_recorded: bool,
     /// How often the consumer has published a copy of it to a queue of RabbitMQ.
@@ -88,6 +90,13 @@ struct Entry {
     /// Whether it was moved back to its queue, where it has lost its place.
     is_redriven: bool,
     not_before: Option<Duration>,
+}
+
+impl Entry {
+    /// Returns whether a handler is done, or its effect has happened, also if the handler has not learned of it.
+    fn is_handled(&self) -> bool {
+        self.done > 0 || self.effects > 0
+    }
 }
 
 impl Ledger {
@@ -162,7 +171,7 @@ impl Ledger {
         let entry = self.entry(message);
         entry.queued = entry.queued.saturating_sub(1);
         // Its dead letter may have been moved back meanwhile.
-        if entry.done == 0 && entry.dead == 0 && !(entry.is_redriven && entry.queued > 0) {
+        if !entry.is_handled() && entry.dead == 0 && !(entry.is_redriven && entry.queued > 0) {
             self.violated(now, Property::NothingIsLost, &format!("message {message} was deleted"));
         }
     }
@@ -188,7 +197,7 @@ impl Ledger {
     pub(crate) fn acknowledged(&mut self, now: Duration, message: u32) {
         let entry = self.entry(message);
         entry.queued = entry.queued.saturating_sub(1);
-        if entry.done == 0 && entry.dead == 0 && entry.queued == 0 {
+        if !entry.is_handled() && entry.dead == 0 && entry.queued == 0 {
             self.violated(now, Property::NothingIsLost, &format!("message {message} was acknowledged"));
         }
     }
@@ -207,7 +216,7 @@ impl Ledger {
     pub(crate) fn dead_letter_deleted(&mut self, now: Duration, message: u32) {
         let entry = self.entry(message);
         entry.dead = entry.dead.saturating_sub(1);
-        if entry.done == 0 && entry.dead == 0 && entry.queued == 0 {
+        if !entry.is_handled() && entry.dead == 0 && entry.queued == 0 {
             self.violated(now, Property::NothingIsLost, &format!("message {message} was deleted as a dead letter"));
         }
     }
@@ -254,6 +263,16 @@ impl Ledger {
     pub(crate) fn effect_recorded(&mut self, key: &str) {
         if let Some(message) = self.keys.get(key).copied() {
             self.entry(message).is_recorded = true;
+        }
+    }
+
+    /// A transaction with the effect of a message has happened. It is one of those that happen once if `is_once`.
+    pub(crate) fn effect_happened(&mut self, now: Duration, is_once: bool, message: u32) {
+        let entry = self.entry(message);
+        entry.effects += 1;
+        if is_once && entry.effects > 1 {
+            let details = format!("the effect of message {message} has happened {} times", entry.effects);
+            self.violated(now, Property::StoredEffectsHappenOnce, &details);
         }
     }
 
@@ -311,7 +330,7 @@ impl Ledger {
         let earlier = order.iter().take_while(|other| **other != message);
         let is_open = |other: &u32| {
             let entry = self.messages.get(*other as usize);
-            entry.is_some_and(|entry| entry.done == 0 && entry.dead == 0 && !entry.is_redriven)
+            entry.is_some_and(|entry| !entry.is_handled() && entry.dead == 0 && !entry.is_redriven)
         };
         if let Some(waiting) = earlier.copied().find(is_open) {
             let details = format!("message {message} was handled before message {waiting}");
@@ -333,7 +352,8 @@ impl Ledger {
         }
         self.check_stored_keys(now, scenario);
         self.check_statuses(now, table, scenario.skew_max.is_zero());
-        let is_lost = |entry: &Entry| (entry.id.is_some() || entry.stored > 0) && entry.done == 0 && entry.dead == 0;
+        let is_lost =
+            |entry: &Entry| (entry.id.is_some() || entry.stored > 0) && !entry.is_handled() && entry.dead == 0;
         let lost: Vec<usize> =
             self.messages.iter().enumerate().filter(|(_, entry)| is_lost(entry)).map(|(number, _)| number).collect();
         if !lost.is_empty() {
@@ -364,7 +384,7 @@ impl Ledger {
     /// Returns how many messages were stored, handled and dead-lettered.
     pub(crate) fn totals(&self) -> (u64, u64, u64) {
         let count = |is: fn(&Entry) -> bool| self.messages.iter().filter(|entry| is(entry)).count() as u64;
-        (count(|entry| entry.stored > 0), count(|entry| entry.done > 0), count(|entry| entry.dead > 0))
+        (count(|entry| entry.stored > 0), count(Entry::is_handled), count(|entry| entry.dead > 0))
     }
 }
 

@@ -20,6 +20,7 @@ mod consumer;
 mod deploy;
 mod dice;
 mod dynamodb;
+mod effect;
 mod fault;
 mod handlers;
 mod http_server;

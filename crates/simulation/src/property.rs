@@ -105,15 +105,16 @@ impl Property {
             }
             Self::StoredEffectsHappenOnce => {
                 "With an idempotency rule, a message has one handler at a time, and none after its store has recorded \
-                 that it was handled. A text that a move task of SQS moved has a new key, and an \
-                 environment whose clock is ahead takes over a lease early."
+                 that it was handled. An effect in one transaction with that record happens once. A text that a move \
+                 task of SQS moved has a new key, and an environment whose clock is ahead takes over a lease early."
             }
             Self::StatusesAreTrue => {
                 "A 202 names the status of its message, unless a fault hit the table, and the status is there when \
-                 everything has drained, unless the answer is that of an earlier request. It says that the message is done only if it is, for good; and that it is dead \
-                 only if it was in the dead-letter queue. At the end it says which, unless a fault hit the table or an \
-                 invocation with the message, or the queue itself dead-lettered it. That it is dead may also be \
-                 replaced if a clock is wrong, or a fault led to two deliveries at a time."
+                 everything has drained, unless the answer is that of an earlier request. It says that the message is \
+                 done only if it is, for good; and that it is dead only if it was in the dead-letter queue. At the end \
+                 it says which, unless a fault hit the table or an invocation with the message, or the queue itself \
+                 dead-lettered it. That it is dead may also be replaced if a clock is wrong, or a fault led to two \
+                 deliveries at a time."
             }
             Self::InvocationsEndInTime => "An invocation of the consumer ends before the timeout of the function.",
             Self::LogsAddUp => {

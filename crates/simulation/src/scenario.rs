@@ -80,6 +80,8 @@ pub(crate) struct Scenario {
     pub(crate) has_store: bool,
     /// Whether the store of the consumer is in DynamoDB, or in memory.
     pub(crate) has_table: bool,
+    /// Whether handlers have an effect in the table, in one transaction with the record of the message.
+    pub(crate) has_effects: bool,
     /// Whether the queue accepts no more than [`MESSAGE_BYTES_MAX`], and larger payloads go through S3.
     pub(crate) has_payloads: bool,
     /// Whether the idempotency keys of requests are in DynamoDB.
@@ -164,6 +166,7 @@ impl Scenario {
         let is_s3_away = has_payloads && !is_calm && of_payloads.bool();
         // Most of the time would be spent on their bytes, so they are in few seeds.
         let is_large = rng.u32(0..LARGE_EVERY) == 0 && !has_payloads;
+        let has_table = has_store && (later.bool() || has_statuses);
         let workload = Workload { lasts: WORKLOAD, idle, burst, is_large, is_raw, has_payloads, shares_keys: has_keys };
         let messages: Vec<_> = (0..count).map(|number| Message::new(dice, number, count, &workload)).collect();
         Self {
@@ -179,7 +182,8 @@ impl Scenario {
             receive_count_max,
             fifo_receive_count_max,
             has_store,
-            has_table: has_store && (later.bool() || has_statuses),
+            has_table,
+            has_effects: has_table && dice.about("effects", 0).bool(),
             has_payloads,
             has_keys,
             has_statuses,
@@ -207,6 +211,13 @@ impl Scenario {
             sendings: Sending::all(dice, &messages, !has_keys && !has_statuses),
             messages,
         }
+    }
+
+    /// Returns whether a message keeps its idempotency key in the consumer: that of a text is the id that SQS gave it,
+    /// and a move task gives it another.
+    pub(crate) fn keeps_its_key(&self, message: u32) -> bool {
+        let is_raw = self.messages.get(message as usize).is_some_and(|message| message.sender == Sender::Raw);
+        !is_raw || self.has_tool || self.rabbitmq
     }
 
     /// Returns what the routes have.

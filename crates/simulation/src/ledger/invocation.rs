@@ -221,7 +221,7 @@ impl Ledger {
     fn check_settlement(&mut self, now: Duration, scenario: &Scenario, number: u64, share: &Share<'_>) {
         let entry = self.entry(share.message);
         let &Share { message, deliveries, returned, done, dead_lettered, .. } = share;
-        let before = match (entry.done > 0, entry.dead_lettered > 0) {
+        let before = match (entry.is_handled(), entry.dead_lettered > 0) {
             (true, _) => share.logged(&["duplicate", SETTLED_BEFORE]),
             // An ordered queue of RabbitMQ gives a batch back with messages that were dead-lettered.
             (false, true) => share.logged(&[SETTLED_BEFORE]),
@@ -330,7 +330,7 @@ impl Ledger {
                 entry.returned += count_of(if is_whole { returned } else { deliveries });
             }
             let returns = entry.returned;
-            if is_healthy && entry.done == 0 && returns > bound {
+            if is_healthy && !entry.is_handled() && returns > bound {
                 let details = format!("message {message} was returned {returns} times without being handled");
                 self.violated(now, Property::HealthyMessagesAreHandled, &details);
             }

@@ -22,16 +22,15 @@ pub(crate) enum State {
 }
 
 impl State {
-    /// Returns the state that the item of a key has, if it is the status of a message, and the id of the message.
-    pub(crate) fn of<'k>(table: &Table, key: &'k str) -> Option<(Self, &'k str)> {
-        let id = key.strip_prefix(KEY_PREFIX)?;
+    /// Returns the state that the item of a key has, if it is the status of a message.
+    pub(crate) fn of(table: &Table, key: &str) -> Option<Self> {
+        key.strip_prefix(KEY_PREFIX)?;
         let text = table.attribute(key, STATE)?["S"].as_str()?;
-        let state = match text {
+        Some(match text {
             _ if text.starts_with(r#"{"Done""#) => Self::Done,
             _ if text.starts_with(r#"{"Dead""#) => Self::Dead,
             _ => Self::Open,
-        };
-        Some((state, id))
+        })
     }
 }
 
@@ -59,12 +58,13 @@ impl Ledger {
         }
     }
 
-    /// The status of the message with this id has changed.
-    pub(crate) fn status_changed(&mut self, now: Duration, id: &str, from: State, to: State) {
-        let Some(message) = self.ids.get(id).copied() else { return };
+    /// The status with this key in the table has changed.
+    pub(crate) fn status_changed(&mut self, now: Duration, key: &str, from: State, to: State) {
+        let message = key.strip_prefix(KEY_PREFIX).and_then(|id| self.ids.get(id).copied());
+        let Some(message) = message else { return };
         let entry = self.entry(message);
         let is_true = match to {
-            State::Done => entry.done > 0,
+            State::Done => entry.is_handled(),
             State::Dead => entry.dead_lettered > 0,
             State::Open => true,
         };
@@ -80,8 +80,8 @@ impl Ledger {
         let mut wrong = Vec::new();
         for (number, entry) in self.messages.iter().enumerate().filter(|(_, entry)| entry.has_status) {
             let Some(id) = &entry.id else { continue };
-            let status = State::of(table, &format!("{KEY_PREFIX}{id}")).map(|(state, _)| state);
-            let expected = if entry.done > 0 { State::Done } else { State::Dead };
+            let status = State::of(table, &format!("{KEY_PREFIX}{id}"));
+            let expected = if entry.is_handled() { State::Done } else { State::Dead };
             let may_be_replaced = entry.is_touched || !are_clocks_right;
             let may_differ = entry.may_be_behind || expected == State::Dead && may_be_replaced;
             if status.is_none() || status != Some(expected) && !may_differ {

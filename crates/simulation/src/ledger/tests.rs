@@ -607,7 +607,7 @@ fn a_status_is_that_of_its_message() {
         check(expected, |ledger, _| {
             (ledger.entry(0).done, ledger.entry(0).dead_lettered) = (done, dead);
             ledger.names("a", 0);
-            ledger.status_changed(NOW, "a", from, to);
+            ledger.status_changed(NOW, "message/a", from, to);
         });
     }
 }
@@ -635,6 +635,22 @@ fn a_status_that_a_202_has_named_is_there_at_the_end() {
             (entry.id, entry.done) = (Some("a".to_owned()), 1);
             entry.may_be_behind = may_be_behind;
             ledger.finished(NOW, scenario, &table, 0);
+        });
+    }
+}
+
+#[test]
+fn an_effect_happens_once_and_means_that_the_message_is_handled() {
+    for (effects, is_once, expected) in [
+        (0, true, &[Property::NothingIsLost][..]),
+        (1, true, &[]),
+        (2, true, &[Property::StoredEffectsHappenOnce]),
+        (2, false, &[]),
+    ] {
+        check(expected, |ledger, scenario| {
+            store(ledger, &[0]);
+            (0..effects).for_each(|_| ledger.effect_happened(NOW, is_once, 0));
+            ledger.finished(NOW, scenario, &Table::default(), 0);
         });
     }
 }
