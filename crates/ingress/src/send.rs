@@ -104,8 +104,8 @@ impl<P: Producer> PermittedSends<'_, P> {
     /// Sends the envelope to each queue, one after another, and waits for the confirms of the brokers.
     ///
     /// # Errors
-    /// 503 with Retry-After without a confirm, or 413 if the message exceeds the limit of a queue. The rejection has the
-    /// id of the message if a queue may have it.
+    /// 503 with Retry-After without a confirm, or 413 if the message exceeds the limit of a queue. The rejection has
+    /// the id of the message if a queue may have it.
     pub(crate) async fn send(
         self,
         envelope: &Envelope,

@@ -2,8 +2,9 @@
 //! `GET /messages/{id}`.
 //!
 //! A status is recorded first, so that no consumer is ahead of it. If the message was not stored, it is removed; if it
-//! may be stored, it is hidden until a consumer has handled the message or a repeat is stored. What fails here is logged: the answer is about the message, and has a `Location` only if there is a status.
-//! A crash between the two leaves a status whose id no caller has.
+//! may be stored, it is hidden until a consumer has handled the message or a repeat is stored. What fails here is
+//! logged: the answer is about the message, and has a `Location` only if there is a status. A crash between the two
+//! leaves a status whose id no caller has.
 //!
 //! A status belongs to the caller and the operation that the message came from. To every other caller it does not
 //! exist.

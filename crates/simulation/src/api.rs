@@ -102,7 +102,7 @@ impl Api {
         enqueue
     }
 
-    /// Returns `x-sluicegate` of the route for batches, which have neither stored keys, nor payloads in S3, nor statuses.
+    /// Returns `x-sluicegate` of the route for batches, which have no stored keys, payloads in S3 or statuses.
     fn enqueue_batch(self) -> Value {
         let mut enqueue = self.enqueue_from("{body#/key}");
         enqueue["batch"] = true.into();

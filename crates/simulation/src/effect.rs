@@ -1,4 +1,4 @@
-//! The effect of a message: an item in the table, written in one transaction with the record that the message is handled.
+//! The effect of a message: an item in the table, written in one transaction with the record that it is handled.
 
 use serde_json::json;
 use sluicegate_batch::TransactWrite;

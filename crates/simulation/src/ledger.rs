@@ -278,7 +278,7 @@ impl Ledger {
 
     /// A handler receives the event of a message.
     pub(crate) fn delivered(&mut self, now: Duration, message: u32, event_id: &str) {
-        self.names(event_id, message);
+        self.identified(event_id, message);
         let entry = self.entry(message);
         if let Some(answered) = entry.id.as_ref().filter(|id| *id != event_id) {
             let details = format!("message {message} was answered with {answered}, and has {event_id}");

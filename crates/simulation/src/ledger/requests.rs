@@ -132,7 +132,7 @@ impl Ledger {
         }
         match conclusion {
             Conclusion::Accepted { id, is_replayed } => {
-                self.names(id, message);
+                self.identified(id, message);
                 let entry = self.entry(message);
                 if *is_replayed && (entry.stored == 0 || scenario.has_copies && entry.copies == 0) {
                     self.violated(

@@ -52,7 +52,7 @@ impl Ledger {
     }
 
     /// An id is that of a message.
-    pub(super) fn names(&mut self, id: &str, message: u32) {
+    pub(super) fn identified(&mut self, id: &str, message: u32) {
         if !self.ids.contains_key(id) {
             self.ids.insert(id.to_owned(), message);
         }
@@ -74,8 +74,8 @@ impl Ledger {
         }
     }
 
-    /// Checks the statuses that 202s have named, after the queue has drained. An earlier state may replace that of a dead
-    /// letter if a clock is wrong, or if two deliveries of the message were on their way at a time.
+    /// Checks the statuses that 202s have named, after the queue has drained. An earlier state may replace that of a
+    /// dead letter if a clock is wrong, or if two deliveries of the message were on their way at a time.
     pub(super) fn check_statuses(&mut self, now: Duration, table: &Table, are_clocks_right: bool) {
         let mut wrong = Vec::new();
         for (number, entry) in self.messages.iter().enumerate().filter(|(_, entry)| entry.has_status) {

@@ -606,7 +606,7 @@ fn a_status_is_that_of_its_message() {
     ] {
         check(expected, |ledger, _| {
             (ledger.entry(0).done, ledger.entry(0).dead_lettered) = (done, dead);
-            ledger.names("a", 0);
+            ledger.identified("a", 0);
             ledger.status_changed(NOW, "message/a", from, to);
         });
     }
