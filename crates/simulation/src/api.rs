@@ -17,8 +17,9 @@ pub(crate) const BATCH_ROUTE: &str = "/work/batch";
 /// The name of the queue of both routes.
 pub(crate) const QUEUE: &str = "work";
 
-/// The name of the queue that gets a copy of every message.
+/// The names of the queue that gets a copy of every message.
 pub(crate) const COPIES: &str = "copies";
+pub(crate) const ARCHIVE: &str = "archive";
 
 /// The largest payload, in bytes.
 const PAYLOAD_BYTES_MAX: u32 = 1_048_576;
@@ -33,8 +34,9 @@ pub(crate) struct Api {
     pub(crate) has_payloads: bool,
     /// `status: true`.
     pub(crate) has_statuses: bool,
-    /// `copyTo`.
+    /// A second queue: with `archive: true`, or else `copyTo`.
     pub(crate) has_copies: bool,
+    pub(crate) has_archive: bool,
 }
 
 impl Api {
@@ -118,7 +120,9 @@ impl Api {
             "payloadBytes": PAYLOAD_BYTES_MAX,
             "idempotency": { "key": key, "required": true },
         });
-        if self.has_copies {
+        if self.has_archive {
+            enqueue["archive"] = true.into();
+        } else if self.has_copies {
             enqueue["copyTo"] = json!([COPIES]);
         }
         enqueue

@@ -16,6 +16,7 @@ use sqs_emulator::{ApiError, Caller as EmulatorCaller};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use crate::archiver::ARCHIVED;
 use crate::dynamodb::{Table, actions};
 use crate::effect;
 use crate::fault::{Kind, Site};
@@ -33,6 +34,7 @@ const POLICY_UNKNOWN_MAX: Duration = Duration::from_secs(30);
 pub(crate) enum Caller {
     Ingress(Arc<AtomicU64>),
     Consumer(Arc<AtomicU64>),
+    Archiver(Arc<AtomicU64>),
     /// The dead-letter tool, with the number of the redrive.
     Tool(u64),
 }
@@ -53,8 +55,9 @@ impl Operation {
 
     fn site(&self, caller: &Caller) -> Site {
         match (caller, self) {
-            (_, Self::S3 { .. }) => Site::Payload,
+            (Caller::Archiver(_), _) => Site::Archive,
             (Caller::Tool(_), _) => Site::Redrive,
+            (_, Self::S3 { .. }) => Site::Payload,
             (Caller::Ingress(_), Self::DynamoDb(_)) => Site::Keys,
             (Caller::Consumer(_), Self::DynamoDb(_)) => Site::Store,
             (Caller::Ingress(_), Self::Sqs(name)) if name == "SendMessageBatch" => Site::SendBatch,
@@ -64,6 +67,14 @@ impl Operation {
                 "ChangeMessageVisibilityBatch" => Site::Visibility,
                 _ => Site::Attributes,
             },
+        }
+    }
+
+    /// Returns the answer of a service that has failed.
+    fn failure(&self) -> Reply {
+        match self {
+            Self::S3 { .. } => s3::refused(500, "InternalError"),
+            Self::Sqs(_) | Self::DynamoDb(_) => refused(500, "InternalError", "Receiver"),
         }
     }
 }
@@ -81,7 +92,7 @@ pub(crate) async fn call(world: &Arc<World>, caller: &Caller, operation: Operati
     let (answered, answer) = oneshot::channel();
     let (world, caller) = (Arc::clone(world), caller.clone());
     let number = match &caller {
-        Caller::Ingress(number) | Caller::Consumer(number) => number.load(Ordering::Relaxed),
+        Caller::Ingress(number) | Caller::Consumer(number) | Caller::Archiver(number) => number.load(Ordering::Relaxed),
         Caller::Tool(number) => *number,
     };
     tokio::spawn(async move {
@@ -112,6 +123,8 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, operation: &Oper
             Caller::Ingress(_) if site == Site::Keys => world.ledger().touch_key(number),
             Caller::Ingress(_) => world.ledger().touch_all(&numbers_in(text).collect::<Vec<_>>()),
             Caller::Consumer(_) => world.ledger().touch_invocation(number),
+            // Its work says nothing about that of the others.
+            Caller::Archiver(_) => {}
             Caller::Tool(_) => {
                 let mut ledger = world.ledger();
                 ledger.touch_dead_letters();
@@ -125,11 +138,11 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, operation: &Oper
     let long = Duration::from_millis(rng.u64(1_500..12_000));
     match kind {
         Kind::CutBefore => None,
-        Kind::Fails => Some(failure(site)),
-        Kind::Throttled => Some(match site {
-            Site::Store | Site::Keys => refused(400, "ProvisionedThroughputExceededException", "Sender"),
-            Site::Payload => s3::refused(503, "SlowDown"),
-            _ => refused(400, "RequestThrottled", "Sender"),
+        Kind::Fails => Some(operation.failure()),
+        Kind::Throttled => Some(match operation {
+            Operation::DynamoDb(_) => refused(400, "ProvisionedThroughputExceededException", "Sender"),
+            Operation::S3 { .. } => s3::refused(503, "SlowDown"),
+            Operation::Sqs(_) => refused(400, "RequestThrottled", "Sender"),
         }),
         Kind::CutAfter => {
             carried_out(world, caller, number, operation, body).await;
@@ -137,7 +150,7 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, operation: &Oper
         }
         Kind::FailsAfter => {
             carried_out(world, caller, number, operation, body).await;
-            Some(failure(site))
+            Some(operation.failure())
         }
         Kind::Late => {
             let reply = carried_out(world, caller, number, operation, body).await;
@@ -176,17 +189,12 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, operation: &Oper
     }
 }
 
-/// Returns the answer of a service that has failed.
-fn failure(site: Site) -> Reply {
-    match site {
-        Site::Payload => s3::refused(500, "InternalError"),
-        _ => refused(500, "InternalError", "Receiver"),
-    }
-}
-
 /// Carries out a call without a fault.
 async fn carried_out(world: &World, caller: &Caller, number: u64, operation: &Operation, body: &Bytes) -> Reply {
     let name = match operation {
+        Operation::S3 { path, .. } if matches!(caller, Caller::Archiver(_)) && path.contains(ARCHIVED) => {
+            return archived(world, body);
+        }
         Operation::S3 { method, path } => return world.bucket().call(method, path, body),
         Operation::DynamoDb(name) => return written(world, name, &serde_json::from_slice(body).unwrap_or_default()),
         Operation::Sqs(name) => name,
@@ -203,6 +211,22 @@ async fn carried_out(world: &World, caller: &Caller, number: u64, operation: &Op
         }
         Err(error) => of_error(&error),
     }
+}
+
+/// Writes an object of the archive, and reports its events to the ledger.
+fn archived(world: &World, object: &[u8]) -> Reply {
+    let now = world.now();
+    let events = sluicegate_archive::read(object).unwrap_or_default();
+    for event in events {
+        let payload = event.payload();
+        let text = String::from_utf8_lossy(&payload);
+        let message = number_in(&text).and_then(|number| world.scenario.messages.get(number as usize));
+        match message.filter(|message| message.payload() == text) {
+            Some(message) => world.ledger().archived(message.number),
+            None => world.ledger().invented(now, &text),
+        }
+    }
+    Reply { status: 200, error: None, body: Vec::new() }
 }
 
 /// Returns the queue that the ingress sends to.

@@ -21,7 +21,7 @@ use sluicegate_telemetry::Emitter;
 use tokio::time::{sleep, timeout};
 
 use crate::BoxError;
-use crate::api::{BATCH_ROUTE, COPIES, QUEUE, ROUTE};
+use crate::api::{ARCHIVE, BATCH_ROUTE, COPIES, QUEUE, ROUTE};
 use crate::aws_service::Caller;
 use crate::clock::{Skew, Skewed};
 use crate::dynamodb::TABLE;
@@ -121,7 +121,8 @@ impl IngressFunction {
         } else {
             to_sqs(self.world.queue_url.clone())
         };
-        let producers = [(QUEUE.to_owned(), producer), (COPIES.to_owned(), to_sqs(self.world.copies_url()))];
+        let copies = if self.world.scenario.has_archive { ARCHIVE } else { COPIES };
+        let producers = [(QUEUE.to_owned(), producer), (copies.to_owned(), to_sqs(self.world.copies_url()))];
         let number = self.environments.fetch_add(1, Ordering::Relaxed);
         let secrets = Secrets { world: Arc::clone(&self.world), environment: number };
         let (world, counted) = (Arc::clone(&self.world), Arc::clone(&request));
@@ -316,7 +317,7 @@ struct Destination {
 fn concluded(destinations: &[Destination]) -> Conclusion {
     let listed = |stored: &str| {
         let listed = destinations.iter().filter(|destination| destination.stored == stored);
-        listed.map(|destination| if destination.queue == COPIES { Queue::Copies } else { Queue::Work }).collect()
+        listed.map(|destination| if destination.queue == QUEUE { Queue::Work } else { Queue::Copies }).collect()
     };
     Conclusion::Unknown { stored: listed("yes"), not_stored: listed("no") }
 }

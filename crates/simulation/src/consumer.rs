@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -14,9 +13,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use sluicegate_aws_client::AwsEnvironment;
 use sluicegate_batch::{AnyStore, Consumer, DynamoDbStore, IdempotencyRule};
-use sluicegate_lambda_emulator::{Invocation, Invoke};
+use sluicegate_lambda_emulator::Invocation;
 use sluicegate_telemetry::Emitter;
-use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::BoxError;
@@ -26,6 +24,7 @@ use crate::clock::{Skew, Skewed};
 use crate::deploy::Handlers;
 use crate::dynamodb::TABLE;
 use crate::fault::{Kind, Site};
+use crate::function::{LocalFunction, killed};
 use crate::handlers;
 use crate::http_server;
 use crate::killable::Killable;
@@ -33,15 +32,6 @@ use crate::ledger::Ended;
 use crate::rabbitmq::{self, Process, Rabbitmq, User};
 use crate::s3::BUCKET;
 use crate::world::{Injected, World};
-
-/// The function, as the mapping reaches it. Clones share its environments.
-///
-/// The environments are in a task that stays on this thread, because the future of a batch cannot move to another.
-#[derive(Clone)]
-pub(crate) struct ConsumerFunction {
-    world: Arc<World>,
-    invocations: mpsc::UnboundedSender<(Bytes, oneshot::Sender<Invocation>)>,
-}
 
 /// The execution environments of the function.
 struct Environments {
@@ -82,55 +72,18 @@ struct Record<'e> {
     body: &'e RawValue,
 }
 
-impl ConsumerFunction {
-    /// Starts the function on this thread.
-    pub(crate) fn start(world: &Arc<World>, store: AnyStore) -> Self {
-        let (invocations, mut invoked) = mpsc::unbounded_channel::<(Bytes, oneshot::Sender<Invocation>)>();
-        let environments = Environments {
-            world: Arc::clone(world),
-            store: Arc::new(store),
-            free: RefCell::default(),
-            started: Cell::new(0),
-        };
-        let environments = Rc::new(environments);
-        tokio::task::spawn_local(async move {
-            while let Some((event, ended)) = invoked.recv().await {
-                let environments = Rc::clone(&environments);
-                tokio::task::spawn_local(async move {
-                    // The mapping may have ended.
-                    let _ = ended.send(environments.invoke(event).await);
-                });
-            }
-        });
-        Self { world: Arc::clone(world), invocations }
-    }
-}
-
-impl Invoke for ConsumerFunction {
-    async fn invoke(&self, event: Bytes) -> Invocation {
-        let (ended, end) = oneshot::channel();
-        let invoked = self.invocations.send((event, ended));
-        match end.await {
-            Ok(invocation) if invoked.is_ok() => invocation,
-            _ => {
-                self.world.failed(&*BoxError::from("the function has ended"));
-                killed()
-            }
-        }
-    }
+/// Starts the function on this thread, with a store in memory.
+pub(crate) fn start(world: &Arc<World>, store: AnyStore) -> LocalFunction {
+    let environments = Environments {
+        world: Arc::clone(world),
+        store: Arc::new(store),
+        free: RefCell::default(),
+        started: Cell::new(0),
+    };
+    LocalFunction::start(world, async move |event| environments.run(event).await)
 }
 
 impl Environments {
-    async fn invoke(&self, event: Bytes) -> Invocation {
-        match self.run(event).await {
-            Ok(ended) => ended,
-            Err(error) => {
-                self.world.failed(&*error);
-                killed()
-            }
-        }
-    }
-
     /// Starts an environment of the version with these handlers.
     fn start(&self, handlers: Handlers) -> Result<Environment, BoxError> {
         let Self { world, store, .. } = self;
@@ -262,8 +215,4 @@ impl Environments {
         self.free.borrow_mut().push(environment);
         Ok(ended)
     }
-}
-
-fn killed() -> Invocation {
-    Invocation::FunctionError { payload: Bytes::from_static(b"{\"errorType\":\"Runtime.ExitError\"}") }
 }

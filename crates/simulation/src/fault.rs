@@ -40,12 +40,18 @@ pub(crate) enum Site {
     Redrive,
     /// The dead-letter tool runs. The subject is the redrive.
     Tool,
+    /// The archiver calls S3 or SQS. The subject is its invocation.
+    Archive,
+    /// The archiver is invoked. The subject is the invocation.
+    Archiver,
+    /// The mapping calls the queue of the archive. The subject is 0.
+    ArchiveQueue,
     /// RabbitMQ as a whole. The subject counts the occasions.
     Broker,
 }
 
 impl Site {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Send,
         Self::SendBatch,
         Self::Copy,
@@ -63,6 +69,9 @@ impl Site {
         Self::Payload,
         Self::Redrive,
         Self::Tool,
+        Self::Archive,
+        Self::Archiver,
+        Self::ArchiveQueue,
         Self::Broker,
     ];
 
@@ -85,6 +94,9 @@ impl Site {
             Self::Payload => "payload",
             Self::Redrive => "redrive",
             Self::Tool => "tool",
+            Self::Archive => "archive",
+            Self::Archiver => "archiver",
+            Self::ArchiveQueue => "archive-queue",
             Self::Broker => "broker",
         }
     }
@@ -102,13 +114,13 @@ impl Site {
             Self::SendBatch => &[CutBefore, CutAfter, Fails, FailsAfter, Late, LateEffect, NotMd5, Partly, Throttled],
             Self::Visibility | Self::Delete => &[CutBefore, CutAfter, Fails, Late, Partly, Throttled],
             Self::Attributes => &[CutBefore, Fails, Late, Throttled],
-            Self::Receive => &[CutAfter],
+            Self::Receive | Self::ArchiveQueue => &[CutAfter],
             Self::Secret => &[Fails, Late],
             Self::Ingress | Self::Tool => &[Killed],
-            Self::Store | Self::Keys | Self::Payload | Self::Redrive => {
+            Self::Store | Self::Keys | Self::Payload | Self::Redrive | Self::Archive => {
                 &[CutBefore, CutAfter, Fails, FailsAfter, Late, LateEffect, Throttled]
             }
-            Self::Consumer => &[Killed, Killed, FailsAfter, Throttled],
+            Self::Consumer | Self::Archiver => &[Killed, Killed, FailsAfter, Throttled],
             Self::Early => &[RunsOut],
             Self::Broker => &[Restarts, Blocks],
         }

@@ -57,6 +57,7 @@ struct Entry {
     stored: u32,
     /// How often it came to the queue of the copies.
     copies: u32,
+    is_archived: bool,
     /// Whether a 202 named its status.
     has_status: bool,
     /// Whether its status may be behind: a fault has hit an invocation of the consumer with it, or the table in a
@@ -352,6 +353,11 @@ impl Ledger {
         }
         self.check_stored_keys(now, scenario);
         self.check_statuses(now, table, scenario.skew_max.is_zero());
+        let is_missing = |entry: &&Entry| entry.copies > 0 && !entry.is_archived;
+        let missing = self.messages.iter().filter(is_missing).count();
+        if scenario.has_archive && missing > 0 {
+            self.violated(now, Property::NothingIsLost, &format!("{missing} messages are not in the archive"));
+        }
         let is_lost =
             |entry: &Entry| (entry.id.is_some() || entry.stored > 0) && !entry.is_handled() && entry.dead == 0;
         let lost: Vec<usize> =

@@ -13,6 +13,7 @@
 #![recursion_limit = "256"]
 
 mod api;
+mod archiver;
 mod aws_service;
 mod client;
 mod clock;
@@ -22,6 +23,7 @@ mod dice;
 mod dynamodb;
 mod effect;
 mod fault;
+mod function;
 mod handlers;
 mod http_server;
 mod killable;

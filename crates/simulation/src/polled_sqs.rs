@@ -125,6 +125,6 @@ async fn run_out(world: Arc<World>, receipt: String, after: Duration) {
     let _ = world.sqs.call("ChangeMessageVisibility", input).await;
 }
 
-fn unavailable() -> ApiError {
+pub(crate) fn unavailable() -> ApiError {
     ApiError::remote("ServiceUnavailable".to_owned(), None, 503, "simulated".to_owned())
 }

@@ -74,7 +74,8 @@ impl Property {
                  key is stored, with 409, or with 422 if another message has the key."
             }
             Self::NothingIsLost => {
-                "A message leaves the queue only after it was handled or is in the dead-letter queue."
+                "A message leaves the queue only after it was handled or is in the dead-letter queue, and the queue of \
+                 the archive after it is in an object."
             }
             Self::NothingIsInvented => "Only messages that were sent and not refused are on the queue.",
             Self::PayloadsAreIntact => "A handler receives the payload byte for byte.",

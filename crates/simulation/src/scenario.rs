@@ -53,7 +53,10 @@ const KEYS_EVERY: u32 = 4;
 /// In one of so many seeds, clients can ask for the status of their messages, which are not sent in batches.
 const STATUSES_EVERY: u32 = 4;
 
-/// In one of so many of the other seeds, each message of a client is sent to a second queue too, which is one of SQS.
+/// In one of so many seeds, each message of a client is archived.
+const ARCHIVE_EVERY: u32 = 8;
+
+/// In one of so many of the seeds with neither, each message of a client is sent to a second queue too, one of SQS.
 const COPIES_EVERY: u32 = 4;
 
 /// How many failures in one call's place are expected of a hundred calls, at most.
@@ -90,6 +93,8 @@ pub(crate) struct Scenario {
     pub(crate) has_statuses: bool,
     /// Whether messages of clients are sent to a second queue too.
     pub(crate) has_copies: bool,
+    /// Whether that is the queue of the archive.
+    pub(crate) has_archive: bool,
     /// Whether the first version of the consumer handles messages that are not events.
     accepts_raw: bool,
     /// The second version of the consumer.
@@ -135,6 +140,7 @@ impl Scenario {
         let mut of_rabbitmq = dice.about("rabbitmq", 0);
         let (mut of_payloads, mut of_keys) = (dice.about("payloads", 0), dice.about("keys", 0));
         let (mut of_statuses, mut of_copies) = (dice.about("statuses", 0), dice.about("copies", 0));
+        let mut of_archive = dice.about("archive", 0);
         let mut rates = [0; Site::ALL.len()];
         for site in Site::ALL {
             let rng = match site {
@@ -142,6 +148,7 @@ impl Scenario {
                 Site::Payload => &mut of_payloads,
                 Site::Keys => &mut of_keys,
                 Site::Copy => &mut of_copies,
+                Site::Archive | Site::Archiver | Site::ArchiveQueue => &mut of_archive,
                 Site::Store | Site::Redrive | Site::Tool => &mut later,
                 _ => &mut rng,
             };
@@ -161,7 +168,9 @@ impl Scenario {
         let has_payloads = !rabbitmq && of_payloads.u32(0..PAYLOADS_EVERY) == 0;
         let has_keys = !has_payloads && of_keys.u32(0..KEYS_EVERY) == 0;
         let has_statuses = of_statuses.u32(0..STATUSES_EVERY) == 0;
-        let has_copies = !has_statuses && of_copies.u32(0..COPIES_EVERY) == 0;
+        let has_archive = of_archive.u32(0..ARCHIVE_EVERY) == 0;
+        let has_copies = has_archive || !has_statuses && of_copies.u32(0..COPIES_EVERY) == 0;
+        let is_archive_away = has_archive && !is_calm && of_archive.u32(0..4) == 0;
         let are_copies_away = has_copies && !is_calm && of_copies.u32(0..4) == 0;
         let is_s3_away = has_payloads && !is_calm && of_payloads.bool();
         // Most of the time would be spent on their bytes, so they are in few seeds.
@@ -188,6 +197,7 @@ impl Scenario {
             has_keys,
             has_statuses,
             has_copies,
+            has_archive,
             accepts_raw: rng.bool() || is_raw,
             deploy: later.bool().then(|| Deploy::new(&mut later, WORKLOAD + FAULTS_AFTER)),
             contract_changes_at: WORKLOAD.mul_f64(2.0 * later.f64()),
@@ -201,6 +211,7 @@ impl Scenario {
                 .filter_map(|_| outage(&mut rng))
                 .chain((!is_calm && later.u32(0..8) == 0).then(|| (Site::Store, away(&mut later))))
                 .chain(is_s3_away.then(|| (Site::Payload, away(&mut of_payloads))))
+                .chain(is_archive_away.then(|| (Site::Archive, away(&mut of_archive))))
                 .chain(are_copies_away.then(|| (Site::Copy, away(&mut of_copies))))
                 .collect(),
             faults_until: idle + WORKLOAD + FAULTS_AFTER.mul_f64(rng.f64()),
@@ -222,8 +233,8 @@ impl Scenario {
 
     /// Returns what the routes have.
     pub(crate) fn api(&self) -> Api {
-        let Self { fifo, has_keys, has_payloads, has_statuses, has_copies, .. } = *self;
-        Api { has_keys, is_open: fifo, has_payloads, has_statuses, has_copies }
+        let Self { fifo, has_keys, has_payloads, has_statuses, has_copies, has_archive, .. } = *self;
+        Api { has_keys, is_open: fifo, has_payloads, has_statuses, has_copies, has_archive }
     }
 
     /// Returns the handlers of the version that is deployed.

@@ -17,11 +17,13 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::BoxError;
+use crate::archiver::{self, PolledArchive};
 use crate::client::{self, IngressFunction};
 use crate::clock::{self, START_UNIX_S, VirtualClock};
-use crate::consumer::ConsumerFunction;
+use crate::consumer;
 use crate::dice::Dice;
 use crate::fault::FaultId;
+use crate::function::LocalFunction;
 use crate::log::Outcomes;
 use crate::message::{Message, Sender};
 use crate::polled_sqs::PolledSqs;
@@ -36,6 +38,10 @@ const DRAINS_WITHIN: Duration = Duration::from_secs(4 * 3_600);
 
 /// Time between looks at the queue.
 const LOOKS_EVERY: Duration = Duration::from_secs(30);
+
+/// How the queue of the archive is read, if it is a standard queue. The window of the template is longer.
+const ARCHIVE_BATCH_SIZE: usize = 100;
+const ARCHIVE_WINDOW: Duration = Duration::from_secs(10);
 
 const QUEUE_ARN: &str = "arn:aws:sqs:us-east-1:000000000000:";
 
@@ -152,8 +158,16 @@ async fn simulate(settings: &Settings, links: &Links) -> Result<Run, BoxError> {
 
     let store = AnyStore::Memory(MemoryStore::default());
     let sdk_config = sdk_config(client::variable)?;
-    let consumer = ConsumerFunction::start(&world, store);
-    let mapping = Mapping::start(&world, consumer)?;
+    let mapping = Mapping::start(&world, consumer::start(&world, store))?;
+    let archive = scenario.has_archive.then(|| {
+        SqsMapping::start(
+            archive_spec(&world),
+            PolledArchive(Arc::clone(&world)),
+            archiver::start(&world),
+            Arc::new(|_| {}),
+        )
+    });
+    let archive = archive.transpose()?;
 
     let ingress = Arc::new(IngressFunction::new(Arc::clone(&world), scenario.api().contracts()?));
     let started = Instant::now();
@@ -190,6 +204,9 @@ async fn simulate(settings: &Settings, links: &Links) -> Result<Run, BoxError> {
         sleep(LOOKS_EVERY).await;
     };
     mapping.stop().await;
+    if let Some(archive) = archive {
+        archive.stop().await;
+    }
     let now = world.now();
     let mut ledger = world.ledger();
     ledger.finished(now, scenario, &world.table(), left);
@@ -233,6 +250,9 @@ async fn create_queues(scenario: &Scenario, links: &Links) -> Result<Queues, Box
     if scenario.has_payloads {
         attributes["MaximumMessageSize"] = MESSAGE_BYTES_MAX.to_string().into();
     }
+    // AWS: at least six times the timeout of the function, plus the window.
+    let visibility = archiver::TIMEOUT * 6 + ARCHIVE_WINDOW;
+    attributes["VisibilityTimeout"] = visibility.as_secs().to_string().into();
     sqs.call("CreateQueue", json!({ "QueueName": copies, "Attributes": attributes })).await?;
     attributes["RedrivePolicy"] = policy.to_string().into();
     attributes["VisibilityTimeout"] = scenario.visibility.as_secs().to_string().into();
@@ -249,7 +269,7 @@ enum Mapping {
 }
 
 impl Mapping {
-    fn start(world: &Arc<World>, consumer: ConsumerFunction) -> Result<Self, BoxError> {
+    fn start(world: &Arc<World>, consumer: LocalFunction) -> Result<Self, BoxError> {
         if world.scenario.rabbitmq {
             tokio::spawn(Rabbitmq::expire(Arc::clone(world)));
             tokio::spawn(Rabbitmq::fail(Arc::clone(world)));
@@ -268,11 +288,27 @@ impl Mapping {
     }
 }
 
+/// Returns the mapping of the queue of the archive.
+fn archive_spec(world: &World) -> SqsMappingSpec {
+    let scenario = &world.scenario;
+    let standard = (ARCHIVE_BATCH_SIZE, ARCHIVE_WINDOW);
+    let (batch_size, batching_window) = if scenario.fifo { (10, Duration::ZERO) } else { standard };
+    SqsMappingSpec {
+        function: "archiver".to_owned(),
+        queue_name: world.queue_name().replace("work", "copies"),
+        queue_arn: world.queue_arn.replace(":work", ":copies"),
+        queue_url: world.copies_url(),
+        batch_size,
+        batching_window,
+        ..mapping_spec(world)
+    }
+}
+
 fn mapping_spec(world: &World) -> SqsMappingSpec {
     let scenario = &world.scenario;
     SqsMappingSpec {
         function: "consumer".to_owned(),
-        queue_name: world.queue_url.rsplit('/').next().unwrap_or_default().to_owned(),
+        queue_name: world.queue_name().to_owned(),
         queue_arn: world.queue_arn.clone(),
         queue_url: world.queue_url.clone(),
         batch_size: scenario.batch_size,
@@ -332,6 +368,11 @@ fn step(world: &World, event: &QueueEvent) {
             world.record(format_args!("deleted {number}"));
             world.ledger().deleted(now, number);
         }
+        QueueEvent::Deleted { queue, body, .. } if queue.starts_with("copies") => {
+            let Some(number) = world.number_in(body) else { return };
+            world.record(format_args!("copy deleted {number}"));
+            world.ledger().copy_deleted(now, number);
+        }
         QueueEvent::Deleted { body, .. } => {
             let Some(number) = world.number_in(body) else { return };
             world.ledger().dead_letter_deleted(now, number);
@@ -390,11 +431,16 @@ async fn send_by_another(world: &World, message: &Message) -> Result<(), BoxErro
 
 /// Returns how many messages are on the queue, in flight or not.
 async fn count_left(world: &World) -> Result<u64, BoxError> {
+    let copies = if world.scenario.has_archive { count_left_on(world, world.copies_url()).await? } else { 0 };
     if world.scenario.rabbitmq {
-        return Ok(world.rabbitmq.left());
+        return Ok(world.rabbitmq.left() + copies);
     }
+    Ok(count_left_on(world, world.queue_url.clone()).await? + copies)
+}
+
+async fn count_left_on(world: &World, queue_url: String) -> Result<u64, BoxError> {
     let names = ["", "NotVisible", "Delayed"].map(|state| format!("ApproximateNumberOfMessages{state}"));
-    let input = json!({ "QueueUrl": world.queue_url, "AttributeNames": names });
+    let input = json!({ "QueueUrl": queue_url, "AttributeNames": names });
     let answer = world.sqs.call("GetQueueAttributes", input).await?;
     let count = |name: &String| answer["Attributes"][name].as_str().and_then(|text| text.parse::<u64>().ok());
     Ok(names.iter().filter_map(count).sum())

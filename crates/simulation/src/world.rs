@@ -166,6 +166,10 @@ impl World {
         number_in(&self.whole(text))
     }
 
+    pub(crate) fn queue_name(&self) -> &str {
+        self.queue_url.rsplit('/').next().unwrap_or_default()
+    }
+
     /// Returns the URL of the queue of the copies.
     pub(crate) fn copies_url(&self) -> String {
         self.queue_url.replace("/work", "/copies")

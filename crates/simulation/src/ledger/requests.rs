@@ -111,6 +111,19 @@ impl Ledger {
         }
     }
 
+    /// A message is in an object of the archive.
+    pub(crate) fn archived(&mut self, message: u32) {
+        self.entry(message).is_archived = true;
+    }
+
+    /// A message was deleted from the queue of the copies.
+    pub(crate) fn copy_deleted(&mut self, now: Duration, message: u32) {
+        if !self.entry(message).is_archived {
+            let details = format!("message {message} was deleted before it was in the archive");
+            self.violated(now, Property::NothingIsLost, &details);
+        }
+    }
+
     /// A message of a request is answered.
     pub(crate) fn answered(&mut self, now: Duration, scenario: &Scenario, attempt: u64, conclusion: &Conclusion) {
         let Some(attempt) = self.attempts.get_mut(index(attempt)) else { return };

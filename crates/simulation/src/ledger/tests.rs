@@ -654,3 +654,25 @@ fn an_effect_happens_once_and_means_that_the_message_is_handled() {
         });
     }
 }
+
+#[test]
+fn a_copy_leaves_the_queue_of_the_archive_once_it_is_in_an_object() {
+    for (is_archived, is_deleted, expected) in [
+        (true, true, &[][..]),
+        (false, true, &[Property::NothingIsLost, Property::NothingIsLost]),
+        (false, false, &[Property::NothingIsLost]),
+    ] {
+        check(expected, |ledger, scenario| {
+            scenario.has_archive = true;
+            ledger.sent_by_another(0);
+            ledger.copy_queued(NOW, Some(0), "a", "");
+            if is_archived {
+                ledger.archived(0);
+            }
+            if is_deleted {
+                ledger.copy_deleted(NOW, 0);
+            }
+            ledger.finished(NOW, scenario, &Table::default(), 0);
+        });
+    }
+}
