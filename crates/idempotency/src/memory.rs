@@ -141,8 +141,8 @@ impl StatusStore for MemoryStore {
                 return Err(full());
             }
         }
-        let status = Status { owner: owner.to_owned(), state: MessageState::Accepted };
-        let (last, opened_by) = (Change::to(&status.state, now), opened.token.clone());
+        let status = Status { owner: opened.owner.clone(), state: MessageState::Accepted };
+        let (last, opened_by) = (Change::to(&status.state, opened.opened_at), opened.token.clone());
         statuses.insert(id.to_owned(), StatusRecord { status, last, is_hidden: false, opened_by });
         Ok(opened)
     }

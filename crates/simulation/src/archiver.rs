@@ -3,10 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
-use lambda_runtime::{Context, LambdaEvent};
+use lambda_runtime::LambdaEvent;
 use serde_json::Value;
 use sluicegate_archive::Archiver;
 use sluicegate_aws_client::AwsEnvironment;
@@ -19,13 +19,13 @@ use crate::BoxError;
 use crate::aws_service::Caller;
 use crate::client::variable;
 use crate::clock::{Skew, Skewed};
-use crate::fault::{Kind, Site};
-use crate::function::{LocalFunction, killed};
+use crate::fault::Site;
+use crate::function::{self, Fate, LocalFunction, killed};
 use crate::http_server;
 use crate::killable::Killable;
 use crate::polled_sqs::unavailable;
 use crate::s3::BUCKET;
-use crate::world::{Injected, World};
+use crate::world::World;
 
 /// The bucket of the archive.
 const BUCKET_NAME: &str = "archive";
@@ -75,22 +75,15 @@ impl Environments {
 
     async fn run(&self, event: Bytes) -> Result<Invocation, BoxError> {
         let number = self.invoked.replace(self.invoked.get() + 1);
-        let (is_lost, polls) = match self.world.fault(Site::Archiver, number) {
-            Some(Injected { kind: Kind::Throttled, .. }) => return Ok(Invocation::Throttled),
-            Some(Injected { kind: Kind::Killed, mut rng }) => (false, Some(rng.u32(0..60))),
-            Some(_) => (true, None),
-            None => (false, None),
-        };
+        let fault = self.world.fault(Site::Archiver, number);
+        let Some(Fate { is_lost, polls }) = Fate::of(fault) else { return Ok(Invocation::Throttled) };
         let free = self.free.borrow_mut().pop();
         let environment = match free {
             Some(environment) => environment,
             None => self.start()?,
         };
         environment.invocation.store(number, Ordering::Relaxed);
-        let mut context = Context::default();
-        context.request_id = format!("archiver-{number}");
-        let deadline = environment.skew.now() + TIMEOUT;
-        context.deadline = u64::try_from(deadline.duration_since(SystemTime::UNIX_EPOCH)?.as_millis())?;
+        let context = function::context(format!("archiver-{number}"), environment.skew, TIMEOUT)?;
         let handling = environment.consumer.handle(LambdaEvent::new(serde_json::from_slice(&event)?, context));
         let ended = timeout(TIMEOUT, Killable::new(Skewed::new(handling, environment.skew), polls)).await;
         self.world.record(format_args!("archiver {number} {}", if ended.is_ok() { "ended" } else { "timed out" }));

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use lambda_runtime::{Context, LambdaEvent};
+use lambda_runtime::LambdaEvent;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -26,6 +26,7 @@ use crate::aws_service::Caller;
 use crate::clock::{Skew, Skewed};
 use crate::dynamodb::TABLE;
 use crate::fault::{Kind, Site};
+use crate::function;
 use crate::http_server;
 use crate::killable::Killable;
 use crate::ledger::{Conclusion, Queue};
@@ -153,9 +154,7 @@ impl IngressFunction {
         };
         environment.request.store(request, Ordering::Relaxed);
         environment.process.thaw().await;
-        let mut context = Context::default();
-        let deadline = environment.skew.now() + TIMEOUT;
-        context.deadline = u64::try_from(deadline.duration_since(SystemTime::UNIX_EPOCH)?.as_millis())?;
+        let context = function::context(String::new(), environment.skew, TIMEOUT)?;
         let first = sending.messages.first().copied().unwrap_or_default();
         let fault = self.world.fault(Site::Ingress, u64::from(first));
         if fault.is_some() {

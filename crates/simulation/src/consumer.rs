@@ -5,10 +5,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
 
 use bytes::Bytes;
-use lambda_runtime::{Context, LambdaEvent};
+use lambda_runtime::LambdaEvent;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sluicegate_aws_client::AwsEnvironment;
@@ -23,15 +22,15 @@ use crate::client::variable;
 use crate::clock::{Skew, Skewed};
 use crate::deploy::Handlers;
 use crate::dynamodb::TABLE;
-use crate::fault::{Kind, Site};
-use crate::function::{LocalFunction, killed};
+use crate::fault::Site;
+use crate::function::{self, Fate, LocalFunction, killed};
 use crate::handlers;
 use crate::http_server;
 use crate::killable::Killable;
 use crate::ledger::Ended;
 use crate::rabbitmq::{self, Process, Rabbitmq, User};
 use crate::s3::BUCKET;
-use crate::world::{Injected, World};
+use crate::world::World;
 
 /// The execution environments of the function.
 struct Environments {
@@ -152,12 +151,7 @@ impl Environments {
         if fault.is_some() {
             world.ledger().touch_invocation(number);
         }
-        let (is_lost, polls) = match fault {
-            Some(Injected { kind: Kind::Throttled, .. }) => return Ok(Invocation::Throttled),
-            Some(Injected { kind: Kind::Killed, mut rng }) => (false, Some(rng.u32(0..60))),
-            Some(_) => (true, None),
-            None => (false, None),
-        };
+        let Some(Fate { is_lost, polls }) = Fate::of(fault) else { return Ok(Invocation::Throttled) };
         let ended = self.invoke_environment(number, event, polls).await?;
         let shown = match &ended {
             Ended::Answered(answer) if !is_lost => {
@@ -193,10 +187,7 @@ impl Environments {
         environment.invocation.store(number, Ordering::Relaxed);
         environment.process.thaw().await;
         let limit = world.scenario.consumer_timeout;
-        let mut context = Context::default();
-        context.request_id = number.to_string();
-        let deadline = environment.skew.now() + limit;
-        context.deadline = u64::try_from(deadline.duration_since(SystemTime::UNIX_EPOCH)?.as_millis())?;
+        let context = function::context(number.to_string(), environment.skew, limit)?;
         let payload = serde_json::from_slice(&event)?;
         let handling = environment.consumer.handle(LambdaEvent::new(payload, context));
         let ended = match timeout(limit, Killable::new(Skewed::new(handling, environment.skew), polls)).await {

@@ -1,14 +1,19 @@
-//! [`LocalFunction`]: a function as an event source mapping reaches it, whose environments stay on one thread.
+//! [`LocalFunction`]: a function as an event source mapping reaches it, whose environments stay on one thread. And what
+//! all invocations have: a context, and a fate.
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use lambda_runtime::Context;
 use sluicegate_lambda_emulator::{Invocation, Invoke};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::BoxError;
-use crate::world::World;
+use crate::clock::Skew;
+use crate::fault::Kind;
+use crate::world::{Injected, World};
 
 /// A function. Clones share its environments.
 ///
@@ -54,6 +59,37 @@ impl Invoke for LocalFunction {
                 self.world.failed(&*BoxError::from("the function has ended"));
                 killed()
             }
+        }
+    }
+}
+
+/// Returns the context of an invocation that may last for `limit`, by the clock of its environment.
+pub(crate) fn context(request_id: String, skew: Skew, limit: Duration) -> Result<Context, BoxError> {
+    let mut context = Context::default();
+    context.request_id = request_id;
+    let deadline = (skew.now() + limit).duration_since(SystemTime::UNIX_EPOCH)?;
+    context.deadline = u64::try_from(deadline.as_millis())?;
+    Ok(context)
+}
+
+/// What a fault does to an invocation.
+pub(crate) struct Fate {
+    /// Whether its answer is lost.
+    pub(crate) is_lost: bool,
+    /// After how many polls it is killed.
+    pub(crate) polls: Option<u32>,
+}
+
+impl Fate {
+    /// Returns what a fault does; `None` if the invocation does not start.
+    pub(crate) fn of(fault: Option<Injected>) -> Option<Self> {
+        match fault {
+            Some(Injected { kind: Kind::Throttled, .. }) => None,
+            Some(Injected { kind: Kind::Killed, mut rng }) => {
+                Some(Self { is_lost: false, polls: Some(rng.u32(0..60)) })
+            }
+            Some(_) => Some(Self { is_lost: true, polls: None }),
+            None => Some(Self { is_lost: false, polls: None }),
         }
     }
 }
