@@ -187,24 +187,25 @@ impl Drop for Closing<'_> {
     }
 }
 
-/// Returns the texts of the objects: by hour and type, and within an object in the order of time, each event once.
+/// Returns the texts of the objects: by hour and type, and of each in the order of time, each event once.
 fn objects(mut events: Vec<ArchivedEvent>) -> Vec<(Partition, String)> {
     events.sort_by(|a, b| (a.time, &a.name, &a.line).cmp(&(b.time, &b.name, &b.line)));
-    let mut names = HashSet::new();
-    let mut texts: BTreeMap<Partition, Vec<String>> = BTreeMap::new();
+    let mut objects: BTreeMap<Partition, (HashSet<_>, Vec<String>)> = BTreeMap::new();
     for event in events {
+        // A repeated request has another time, which may be in another hour, whose object may fail.
+        let (names, texts) = objects.entry(event.partition).or_default();
         if !names.insert(event.name) {
             continue;
         }
-        let texts = texts.entry(event.partition).or_default();
         match texts.last_mut() {
             Some(text) if text.len() + event.line.len() <= OBJECT_BYTES => text.push_str(&event.line),
             _ => texts.push(event.line),
         }
     }
-    let of_partition =
-        |(partition, texts): (Partition, Vec<String>)| texts.into_iter().map(move |text| (partition.clone(), text));
-    texts.into_iter().flat_map(of_partition).collect()
+    let of_partition = |(partition, (_, texts)): (Partition, (_, Vec<_>))| {
+        texts.into_iter().map(move |text| (partition.clone(), text))
+    };
+    objects.into_iter().flat_map(of_partition).collect()
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@
 //!   those of the event's `time` in UTC; the folders are partitions as Athena, Spark and DuckDB read them.
 //! - **No loss.** A message is deleted from its queue after PutObject has succeeded for its line.
 //! - **Repeats.** A batch that is delivered again is written again. With the same messages it has the same name and the
-//!   same bytes; with others, an event is in two objects, with the same `id` and `source`. A reader drops the second.
+//!   same bytes; with others, an event is in two objects, with the same `id` and `source`. So is one that a
+//!   repeated request has sent in another hour. A reader drops the second.
 //!
 //! [`Archive`] lists and reads the objects, in S3 or in a folder with a copy of them.
 

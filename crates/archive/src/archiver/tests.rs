@@ -187,7 +187,7 @@ fn an_object_of_large_events_is_divided() {
 
 proptest! {
     #[test]
-    fn every_event_is_in_one_object(events in prop::collection::vec((0..30_u8, 0..3_u8, 0..10_000_i64), 0..60)) {
+    fn every_event_is_once_in_the_objects_of_its_hour_and_type(events in prop::collection::vec((0..30_u8, 0..3_u8, 0..10_000_i64), 0..60)) {
         let made = |(id, event_type, second): &(u8, u8, i64)| event(&id.to_string(), &event_type.to_string(), *second);
         let events: Vec<_> = events.iter().map(made).collect();
         let texts = objects(events.iter().map(ArchivedEvent::of).collect());
@@ -195,11 +195,15 @@ proptest! {
         for ((hour, event_type), text) in &texts {
             for event in object::read(&object::write(text)).unwrap() {
                 prop_assert_eq!((Hour::of(event.time().unwrap()), event.event_type()), (*hour, event_type.as_str()));
-                archived.push(event.id().to_owned());
+                archived.push((*hour, event_type.clone(), event.id().to_owned()));
             }
         }
         archived.sort();
-        let mut expected: Vec<_> = events.iter().map(|event| event.id().to_owned()).collect();
+        let named = |event: &Envelope| {
+            let hour = Hour::of(event.time().unwrap());
+            (hour, event.event_type().to_owned(), event.id().to_owned())
+        };
+        let mut expected: Vec<_> = events.iter().map(named).collect();
         expected.sort();
         expected.dedup();
         prop_assert_eq!(archived, expected);
