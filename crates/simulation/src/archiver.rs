@@ -23,6 +23,7 @@ use crate::fault::Site;
 use crate::function::{self, Fate, LocalFunction, killed};
 use crate::http_server;
 use crate::killable::Killable;
+use crate::message::numbers_in;
 use crate::polled_sqs::unavailable;
 use crate::s3::BUCKET;
 use crate::world::World;
@@ -75,6 +76,8 @@ impl Environments {
 
     async fn run(&self, event: Bytes) -> Result<Invocation, BoxError> {
         let number = self.invoked.replace(self.invoked.get() + 1);
+        let numbers: Vec<u32> = numbers_in(std::str::from_utf8(&event)?).collect();
+        self.world.record(format_args!("archiver {number} {numbers:?}"));
         let fault = self.world.fault(Site::Archiver, number);
         let Some(Fate { is_lost, polls }) = Fate::of(fault) else { return Ok(Invocation::Throttled) };
         let free = self.free.borrow_mut().pop();

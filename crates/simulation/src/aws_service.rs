@@ -216,13 +216,19 @@ async fn carried_out(world: &World, caller: &Caller, number: u64, operation: &Op
 /// Writes an object of the archive, and reports its events to the ledger.
 fn archived(world: &World, object: &[u8]) -> Reply {
     let now = world.now();
-    let events = sluicegate_archive::read(object).unwrap_or_default();
-    for event in events {
+    let events = sluicegate_archive::read(object);
+    if let Err(error) = &events {
+        world.ledger().invented(now, &format!("an object of the archive cannot be read: {error}"));
+    }
+    for event in events.unwrap_or_default() {
         let payload = event.payload();
         let text = String::from_utf8_lossy(&payload);
         let message = number_in(&text).and_then(|number| world.scenario.messages.get(number as usize));
         match message.filter(|message| message.payload() == text) {
-            Some(message) => world.ledger().archived(message.number),
+            Some(message) => {
+                world.record(format_args!("archived {}", message.number));
+                world.ledger().archived(message.number);
+            }
             None => world.ledger().invented(now, &text),
         }
     }
