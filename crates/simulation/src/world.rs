@@ -166,6 +166,7 @@ impl World {
         number_in(&self.whole(text))
     }
 
+    /// Returns the name of the queue of SQS.
     pub(crate) fn queue_name(&self) -> &str {
         self.queue_url.rsplit('/').next().unwrap_or_default()
     }
