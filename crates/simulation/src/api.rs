@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sluicegate_contract::Contract;
@@ -24,12 +25,35 @@ pub(crate) const ARCHIVE: &str = "archive";
 /// The largest payload, in bytes.
 const PAYLOAD_BYTES_MAX: u32 = 1_048_576;
 
+/// `rateLimit` of each route, which all environments count together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RateLimit {
+    pub(crate) requests: u32,
+    pub(crate) window_s: u32,
+    /// Whether it admits requests while the store is away.
+    pub(crate) is_open: bool,
+}
+
+impl RateLimit {
+    /// Returns the time between two requests that come evenly spaced.
+    pub(crate) fn period(self) -> Duration {
+        Duration::from_secs(u64::from(self.window_s)) / self.requests
+    }
+
+    /// Returns how much earlier than that a request may come.
+    pub(crate) fn tolerance(self) -> Duration {
+        self.period() * (self.requests - 1)
+    }
+}
+
 /// What the routes of a scenario have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Api {
-    /// `store: dynamodb`, and what the route does while the store is away: admit if `is_open`.
+    /// `idempotency` with `store: dynamodb`, and what the route does while the store is away: admit if `is_open`.
     pub(crate) has_keys: bool,
     pub(crate) is_open: bool,
+    /// `rateLimit` with `store: dynamodb`.
+    pub(crate) rate_limit: Option<RateLimit>,
     /// `largePayloads: s3`.
     pub(crate) has_payloads: bool,
     /// `status: true`.
@@ -92,7 +116,7 @@ impl Api {
         let mut enqueue = self.enqueue_from("{header.idempotency-key}");
         if self.has_keys {
             enqueue["idempotency"]["store"] = "dynamodb".into();
-            enqueue["idempotency"]["onStoreFailure"] = if self.is_open { "open" } else { "closed" }.into();
+            enqueue["idempotency"]["onStoreFailure"] = on_store_failure(self.is_open).into();
         }
         if self.has_payloads {
             enqueue["payloadBytes"] = (2 * PAYLOAD_BYTES_MAX).into();
@@ -120,6 +144,15 @@ impl Api {
             "payloadBytes": PAYLOAD_BYTES_MAX,
             "idempotency": { "key": key, "required": true },
         });
+        if let Some(RateLimit { requests, window_s, is_open }) = self.rate_limit {
+            enqueue["rateLimit"] = json!({
+                "limit": requests,
+                "window": format!("{window_s}s"),
+                "by": "principal",
+                "store": "dynamodb",
+                "onStoreFailure": on_store_failure(is_open),
+            });
+        }
         if self.has_archive {
             enqueue["archive"] = true.into();
         } else if self.has_copies {
@@ -127,4 +160,8 @@ impl Api {
         }
         enqueue
     }
+}
+
+fn on_store_failure(is_open: bool) -> &'static str {
+    if is_open { "open" } else { "closed" }
 }

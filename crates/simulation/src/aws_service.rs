@@ -4,6 +4,7 @@
 //! A call runs in a task of its own, so it goes on when its caller is killed, as a request on the network does.
 
 use std::iter;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,6 +29,15 @@ use crate::world::{Injected, World};
 /// How long a fault that hits the reading of the redrive policy has an effect: the call with its attempts, and the 10 s
 /// after which `RedrivePolicies` of the consumer reads it again.
 const POLICY_UNKNOWN_MAX: Duration = Duration::from_secs(30);
+
+/// How late an effect or an answer is after a fault, in milliseconds.
+const LATE_MS: Range<u64> = 1_500..12_000;
+
+/// How late at most.
+pub(crate) const LATE_MAX: Duration = Duration::from_millis(LATE_MS.end);
+
+/// How the keys of rate limits start, in `limit/shared.rs` of the ingress.
+const RATE_LIMIT: &str = "limit/";
 
 /// Who calls, and for what: the number of the request or of the invocation.
 #[derive(Clone)]
@@ -135,7 +145,7 @@ async fn carry_out(world: &World, caller: &Caller, number: u64, operation: &Oper
     let Some(Injected { kind, mut rng }) = fault else {
         return Some(carried_out(world, caller, number, operation, body).await);
     };
-    let long = Duration::from_millis(rng.u64(1_500..12_000));
+    let long = Duration::from_millis(rng.u64(LATE_MS));
     match kind {
         Kind::CutBefore => None,
         Kind::Fails => Some(operation.failure()),
@@ -196,7 +206,9 @@ async fn carried_out(world: &World, caller: &Caller, number: u64, operation: &Op
             return archived(world, body);
         }
         Operation::S3 { method, path } => return world.bucket().call(method, path, body),
-        Operation::DynamoDb(name) => return written(world, name, &serde_json::from_slice(body).unwrap_or_default()),
+        Operation::DynamoDb(name) => {
+            return written(world, number, name, &serde_json::from_slice(body).unwrap_or_default());
+        }
         Operation::Sqs(name) => name,
     };
     match world.sqs.call_json(&EmulatorCaller::default(), name, body).await {
@@ -250,8 +262,9 @@ fn queue_of(world: &World, caller: &Caller, operation: &Operation, body: &Bytes)
     if is_copy { Queue::Copies } else { Queue::Work }
 }
 
-/// Carries out an operation of DynamoDB, and reports to the ledger what became of each item.
-fn written(world: &World, name: &str, input: &Value) -> Reply {
+/// Carries out an operation of DynamoDB for a request or an invocation, and reports to the ledger what became of each
+/// item.
+fn written(world: &World, number: u64, name: &str, input: &Value) -> Reply {
     let mut table = world.table();
     let key = |input: &Value| Some(input["Key"]["id"]["S"].as_str().or(input["Item"]["id"]["S"].as_str())?.to_owned());
     let keys: Vec<String> = iter::once(input).chain(actions(input).map(|(_, input)| input)).filter_map(key).collect();
@@ -260,6 +273,9 @@ fn written(world: &World, name: &str, input: &Value) -> Reply {
     let result = table.call(name, input);
     let now = world.now();
     for (key, (status_before, call_before)) in keys.iter().zip(before) {
+        if result.is_ok() && key.starts_with(RATE_LIMIT) {
+            world.ledger().limit_counted(now, number);
+        }
         if table.attribute(key, "outcome").is_some() {
             world.ledger().effect_recorded(key);
         }

@@ -29,7 +29,7 @@ use crate::fault::{Kind, Site};
 use crate::function;
 use crate::http_server;
 use crate::killable::Killable;
-use crate::ledger::{Conclusion, Queue};
+use crate::ledger::{Admission, Conclusion, Queue};
 use crate::message::Message;
 use crate::rabbitmq::{self, Process, Rabbitmq, User};
 use crate::s3::BUCKET;
@@ -208,10 +208,14 @@ impl IngressFunction {
     async fn request(&self, left: &mut Sending) -> Result<Option<Duration>, BoxError> {
         let world = &self.world;
         let request = world.ledger().requested(&left.messages);
-        let event = event(&world.scenario, world.now(), request, left)?;
+        let came = world.now();
+        world.ledger().limit_started(left.is_batch);
+        let event = event(&world.scenario, came, request, left)?;
         world.record(format_args!("request {left}"));
         let answer = self.invoke(request, left, &event).await?;
         let now = world.now();
+        let admission = answer.as_ref().map_or(Admission::Lost, HttpAnswer::admission);
+        world.ledger().limit_answered((came, now), &world.scenario, request, left.is_batch, admission);
         let Some(answer) = answer else {
             world.record(format_args!("answer {left} lost"));
             for (attempt, _) in (request..).zip(&left.messages) {
@@ -244,6 +248,7 @@ impl IngressFunction {
                     world.ledger().answered_otherwise(now, number, &format!("{status} {code}, id {id:?}"));
                     continue;
                 }
+                (429, None) if world.scenario.rate_limit.is_some() && code == "rate_limited" => Conclusion::NotStored,
                 (409, None) if world.scenario.has_keys && code == "request_in_progress" => Conclusion::NotStored,
                 (422, None) if world.scenario.shares_key(number) && code == "idempotency_key_reused" => {
                     Conclusion::KeyReused
@@ -265,8 +270,7 @@ impl IngressFunction {
         if left.messages.is_empty() {
             return Ok(None);
         }
-        let wait_s = answer.headers.retry_after.and_then(|text| text.parse().ok());
-        Ok(Some(Duration::from_secs(wait_s.unwrap_or(1))))
+        Ok(Some(answer.headers.wait().unwrap_or(Duration::from_secs(1))))
     }
 }
 
@@ -285,6 +289,13 @@ struct Headers {
     retry_after: Option<String>,
     idempotency_replayed: Option<String>,
     location: Option<String>,
+}
+
+impl Headers {
+    /// Returns how long a client should wait before it repeats the request.
+    fn wait(&self) -> Option<Duration> {
+        self.retry_after.as_ref()?.parse().ok().map(Duration::from_secs)
+    }
 }
 
 /// The part of the body that clients read.
@@ -322,6 +333,15 @@ fn concluded(destinations: &[Destination]) -> Conclusion {
 }
 
 impl HttpAnswer {
+    /// Returns what it says of the limit of the route.
+    fn admission(&self) -> Admission {
+        match self.status_code {
+            202 => Admission::Accepted,
+            429 => Admission::Refused { wait: self.headers.wait().unwrap_or_default() },
+            _ => Admission::Unknown,
+        }
+    }
+
     /// Returns the result of each message of a request, and how many of them are answers by themselves: one, if a batch
     /// was refused as a whole.
     fn results(&self, sending: &Sending) -> serde_json::Result<(Vec<Item>, usize)> {

@@ -81,8 +81,9 @@ impl Table {
             return self.transact(input).map(|()| json!({}));
         }
         let Written { key, before, after } = self.written(operation, input)?;
-        let answer = match before {
-            Some(item) if input["ReturnValues"] == "ALL_OLD" => json!({ "Attributes": item }),
+        let answer = match (input["ReturnValues"].as_str(), before, &after) {
+            (Some("ALL_OLD"), Some(item), _) => json!({ "Attributes": item }),
+            (Some("UPDATED_NEW"), _, Some(item)) => json!({ "Attributes": updated(input, item) }),
             _ => json!({}),
         };
         self.write(key, after);
@@ -127,13 +128,14 @@ impl Table {
         if let Some(condition) = input["ConditionExpression"].as_str()
             && !holds(condition, values, before.unwrap_or(&Item::new()))?
         {
-            return Err(Refused::Condition(before.map(|item| Value::Object(item.clone()))));
+            let asked = before.filter(|_| input["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD");
+            return Err(Refused::Condition(asked.map(|item| Value::Object(item.clone()))));
         }
         let after = match operation {
             "PutItem" => Some(written.as_object().cloned().unwrap_or_default()),
             "UpdateItem" => {
                 let mut item = before.or(written.as_object()).cloned().unwrap_or_default();
-                update(input["UpdateExpression"].as_str().unwrap_or_default(), values, &mut item)?;
+                update(expression(input), values, &mut item)?;
                 Some(item)
             }
             "DeleteItem" => None,
@@ -179,28 +181,58 @@ fn term_holds(term: &str, values: &Value, item: &Item) -> Result<bool, Refused> 
     }
     let [name, operator, value] = term.split(' ').collect::<Vec<_>>()[..] else { return Err(unknown()) };
     let expected = values.get(value).ok_or_else(unknown)?;
-    let number = |value: &Value| value["N"].as_str()?.parse::<u64>().ok();
     let compared = item.get(name).and_then(number).zip(number(expected));
     match operator {
         "=" => Ok(item.get(name) == Some(expected)),
         "<=" => Ok(compared.is_some_and(|(is, most)| is <= most)),
         "<" => Ok(compared.is_some_and(|(is, bound)| is < bound)),
+        ">" => Ok(compared.is_some_and(|(is, bound)| is > bound)),
         _ => Err(unknown()),
     }
 }
 
-/// Carries out `SET name = :value, …`, which `REMOVE name` may follow.
+fn number(value: &Value) -> Option<u64> {
+    value["N"].as_str()?.parse().ok()
+}
+
+fn expression(input: &Value) -> &str {
+    input["UpdateExpression"].as_str().unwrap_or_default()
+}
+
+/// Carries out `SET name = :value, …`, which `REMOVE name` may follow. A value may be `name + :value`.
 fn update(expression: &str, values: &Value, item: &mut Item) -> Result<(), Refused> {
     let unknown = || Refused::Unknown(expression.to_owned());
-    let (set, removed) = expression.split_once(" REMOVE ").map_or((expression, None), |(set, name)| (set, Some(name)));
-    for assignment in set.strip_prefix("SET ").ok_or_else(unknown)?.split(", ") {
-        let (name, value) = assignment.split_once(" = ").ok_or_else(unknown)?;
-        item.insert(name.to_owned(), values.get(value).ok_or_else(unknown)?.clone());
+    let removed = expression.split_once(" REMOVE ").map(|(_, name)| name);
+    for (name, value) in assignments(expression) {
+        let assigned = match value.split_once(" + ") {
+            Some((other, value)) => {
+                let terms = item.get(other).and_then(number).zip(values.get(value).and_then(number));
+                let sum = terms.and_then(|(term, other)| term.checked_add(other));
+                json!({ "N": sum.ok_or_else(unknown)?.to_string() })
+            }
+            None => values.get(value).ok_or_else(unknown)?.clone(),
+        };
+        item.insert(name.to_owned(), assigned);
+    }
+    if !expression.starts_with("SET ") {
+        return Err(unknown());
     }
     if let Some(removed) = removed {
         item.remove(removed);
     }
     Ok(())
+}
+
+/// Returns the names and values that `SET` assigns.
+fn assignments(expression: &str) -> impl Iterator<Item = (&str, &str)> {
+    let set = expression.split(" REMOVE ").next().and_then(|set| set.strip_prefix("SET "));
+    set.into_iter().flat_map(|set| set.split(", ")).filter_map(|assignment| assignment.split_once(" = "))
+}
+
+/// Returns the attributes that an update has assigned, as they are after it.
+fn updated(input: &Value, after: &Item) -> Item {
+    let attribute = |(name, _): (&str, &str)| Some((name.to_owned(), after.get(name)?.clone()));
+    assignments(expression(input)).filter_map(attribute).collect()
 }
 
 #[cfg(test)]
@@ -216,6 +248,7 @@ mod tests {
             "Item": { "id": { "S": "k" }, "lease": { "S": "b" } },
             "Key": { "id": { "S": "k" } },
             "ConditionExpression": condition,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             "UpdateExpression": update,
             "ExpressionAttributeValues": { ":a": a, ":b": b, ":8": { "N": "8" }, ":9": { "N": "9" }, ":10": { "N": "10" } },
         });
@@ -238,6 +271,8 @@ mod tests {
             ("until <= :8", &fails),
             ("until < :10", &Ok(())),
             ("until < :9", &fails),
+            ("until > :8", &Ok(())),
+            ("until > :9", &fails),
             ("lease = :a AND until <= :8", &fails),
             ("attribute_not_exists(id) OR until <= :8 OR (lease = :a AND until <= :10)", &Ok(())),
             ("attribute_not_exists(id) OR until <= :8 OR (lease = :b AND until <= :10)", &fails),
@@ -247,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_answers_with_the_item_that_was_there_if_it_is_asked_for() {
+    fn a_write_answers_with_what_is_asked_for() {
         let mut table = Table::default();
         let (first, second) = (json!({ "id": { "S": "k" }, "lease": { "S": "a" } }), json!({ "id": { "S": "k" } }));
         let condition = "attribute_not_exists(outcome)";
@@ -258,6 +293,28 @@ mod tests {
         assert_eq!(put(&first, "ALL_OLD"), json!({}));
         assert_eq!(put(&second, "ALL_OLD"), json!({ "Attributes": first }));
         assert_eq!(put(&first, "NONE"), json!({}));
+    }
+
+    #[test]
+    fn an_update_adds_to_a_number() {
+        let mut table = Table::default();
+        let add = |table: &mut Table, condition: &str| {
+            let input = json!({
+                "Key": { "id": { "S": "k" } },
+                "ConditionExpression": condition,
+                "UpdateExpression": "SET n = n + :1, changed = :1",
+                "ExpressionAttributeValues": { ":1": { "N": "1" } },
+                "ReturnValues": "UPDATED_NEW",
+            });
+            table.call("UpdateItem", &input)
+        };
+        let result = add(&mut table, "attribute_not_exists(n)");
+        assert!(matches!(result, Err(Refused::Unknown(_))), "there is nothing to add to");
+        let stored = json!({ "id": { "S": "k" }, "n": { "N": "9" } });
+        table.write("k".to_owned(), stored.as_object().cloned());
+        let added = json!({ "Attributes": { "n": { "N": "10" }, "changed": { "N": "1" } } });
+        assert_eq!(add(&mut table, "n > :1"), Ok(added));
+        assert_eq!(add(&mut table, "n <= :1"), Err(Refused::Condition(None)), "the item is not asked for");
     }
 
     #[test]
@@ -273,7 +330,7 @@ mod tests {
         assert_eq!(written("DeleteItem", ""), [""; 0]);
         let unknown = |text: &str| Err(Refused::Unknown(text.to_owned()));
         check("GetItem", "lease = :a", "", &unknown("GetItem"));
-        check("PutItem", "lease > :a", "", &unknown("lease > :a"));
+        check("PutItem", "lease >= :a", "", &unknown("lease >= :a"));
         check("UpdateItem", "lease = :a", "ADD n :a", &unknown("ADD n :a"));
     }
 
@@ -281,7 +338,10 @@ mod tests {
     fn a_transaction_happens_once_and_as_a_whole() {
         let put = |key: &str| {
             let item = json!({ "id": { "S": key }, "n": { "N": "1" } });
-            json!({ "Put": { "Item": item, "ConditionExpression": "attribute_not_exists(id)" } })
+            let (condition, asked) = ("attribute_not_exists(id)", "ALL_OLD");
+            let mut put = json!({ "Item": item, "ConditionExpression": condition });
+            put["ReturnValuesOnConditionCheckFailure"] = asked.into();
+            json!({ "Put": put })
         };
         let mut table = Table::default();
         let mut transact = |token: &str, actions: [Value; 2]| {

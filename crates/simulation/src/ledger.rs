@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod invocation;
+mod rate_limit;
 mod requests;
 mod statuses;
 
@@ -11,6 +12,8 @@ use std::time::Duration;
 pub(crate) use self::dead_letters::{NEW_VERSION, REJECTION};
 use self::invocation::Invocation;
 pub(crate) use self::invocation::{Decision, Ended};
+pub(crate) use self::rate_limit::Admission;
+use self::rate_limit::Limited;
 use self::requests::Attempt;
 pub(crate) use self::requests::{Conclusion, Queue};
 pub(crate) use self::statuses::State;
@@ -23,6 +26,8 @@ use crate::scenario::Scenario;
 pub(crate) struct Ledger {
     messages: Vec<Entry>,
     attempts: Vec<Attempt>,
+    /// The requests of the route for messages, and of that for batches.
+    limited: [Limited; 2],
     invocations: Vec<Invocation>,
     /// The messages of each group in the order in which SQS stored them.
     groups: BTreeMap<u32, Vec<u32>>,
@@ -105,6 +110,7 @@ impl Ledger {
         Self {
             messages: std::iter::repeat_with(Entry::default).take(messages).collect(),
             attempts: Vec::new(),
+            limited: Default::default(),
             invocations: Vec::new(),
             groups: BTreeMap::new(),
             disturbed_until: Duration::ZERO,
@@ -352,6 +358,7 @@ impl Ledger {
             return;
         }
         self.check_stored_keys(now, scenario);
+        self.check_rate_limits(now, scenario);
         self.check_statuses(now, table, scenario.skew_max.is_zero());
         let is_missing = |entry: &&Entry| entry.copies > 0 && !entry.is_archived;
         let missing = self.messages.iter().filter(is_missing).count();

@@ -21,6 +21,7 @@ pub(crate) enum Property {
     RetriesWait,
     StoredEffectsHappenOnce,
     StatusesAreTrue,
+    RateLimitsHold,
     InvocationsEndInTime,
     LogsAddUp,
     MetricsAddUp,
@@ -28,7 +29,7 @@ pub(crate) enum Property {
 }
 
 impl Property {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::AcceptedIsStored,
         Self::NotStoredIsTrue,
         Self::RepeatsHaveOneId,
@@ -45,6 +46,7 @@ impl Property {
         Self::RetriesWait,
         Self::StoredEffectsHappenOnce,
         Self::StatusesAreTrue,
+        Self::RateLimitsHold,
         Self::InvocationsEndInTime,
         Self::LogsAddUp,
         Self::MetricsAddUp,
@@ -70,8 +72,9 @@ impl Property {
             Self::IdsNameTheirMessage => "The id of a 202 is that of the event that the handler receives.",
             Self::RequestsAreAnswered => {
                 "Every request is answered before its timeout, with a result for each item of a batch: with 202, with \
-                 503 if there are faults or wrong clocks, with 413 if its payload is larger than the contract or the queue allows, or, if its idempotency \
-                 key is stored, with 409, or with 422 if another message has the key."
+                 503 if there are faults or wrong clocks, with 413 if its payload is larger than the contract or the queue \
+                 allows, with 429 if the route has a rate limit, or, if its idempotency key is stored, with 409, or \
+                 with 422 if another message has the key."
             }
             Self::NothingIsLost => {
                 "A message leaves the queue only after it was handled or is in the dead-letter queue, and the queue of \
@@ -116,6 +119,12 @@ impl Property {
                  it says which, unless a fault hit the table or an invocation with the message, or the queue itself \
                  dead-lettered it. That it is dead may also be replaced if a clock is wrong, or a fault led to two \
                  deliveries at a time."
+            }
+            Self::RateLimitsHold => {
+                "A route accepts no more requests than a limit that all environments count together admits in the \
+                 time, unless the table had a fault and the limit is open then. A request is refused only if those \
+                 that may have counted use the limit up, twice those of which a call to the table had a fault; and \
+                 `Retry-After` does not exceed how long that takes."
             }
             Self::InvocationsEndInTime => "An invocation of the consumer ends before the timeout of the function.",
             Self::LogsAddUp => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::api::Api;
+use crate::api::{Api, RateLimit};
 use crate::deploy::{Change, Deploy, Handlers};
 use crate::dice::Dice;
 use crate::fault::Site;
@@ -59,6 +59,9 @@ const ARCHIVE_EVERY: u32 = 8;
 /// In one of so many of the seeds with neither, each message of a client is sent to a second queue too, one of SQS.
 const COPIES_EVERY: u32 = 4;
 
+/// In one of so many seeds, the routes have a rate limit, which is counted in DynamoDB.
+const RATE_LIMIT_EVERY: u32 = 8;
+
 /// How many failures in one call's place are expected of a hundred calls, at most.
 const FAULTS_PERCENT_MAX: u32 = 20;
 
@@ -91,6 +94,8 @@ pub(crate) struct Scenario {
     pub(crate) has_keys: bool,
     /// Whether the statuses of messages are.
     pub(crate) has_statuses: bool,
+    /// What all environments of the ingress count together, in DynamoDB too.
+    pub(crate) rate_limit: Option<RateLimit>,
     /// Whether messages of clients are sent to a second queue too.
     pub(crate) has_copies: bool,
     /// Whether that is the queue of the archive.
@@ -196,6 +201,7 @@ impl Scenario {
             has_payloads,
             has_keys,
             has_statuses,
+            rate_limit: rate_limit(dice, count),
             has_copies,
             has_archive,
             accepts_raw: rng.bool() || is_raw,
@@ -233,8 +239,8 @@ impl Scenario {
 
     /// Returns what the routes have.
     pub(crate) fn api(&self) -> Api {
-        let Self { fifo, has_keys, has_payloads, has_statuses, has_copies, has_archive, .. } = *self;
-        Api { has_keys, is_open: fifo, has_payloads, has_statuses, has_copies, has_archive }
+        let Self { fifo, has_keys, rate_limit, has_payloads, has_statuses, has_copies, has_archive, .. } = *self;
+        Api { has_keys, is_open: fifo, rate_limit, has_payloads, has_statuses, has_copies, has_archive }
     }
 
     /// Returns the handlers of the version that is deployed.
@@ -316,6 +322,20 @@ impl Scenario {
     pub(crate) fn is_calm(&self) -> bool {
         self.rates.iter().all(|rate| *rate == 0)
     }
+}
+
+/// Returns the rate limit of the routes in some of the seeds: half of the requests that come on average, or twice as
+/// many, within a second or ten.
+fn rate_limit(dice: &Dice, count: u32) -> Option<RateLimit> {
+    let mut rng = dice.about("rate-limit", 0);
+    if rng.u32(0..RATE_LIMIT_EVERY) > 0 {
+        return None;
+    }
+    let window_s = if rng.bool() { 1 } else { 10 };
+    let workload_s = u32::try_from(WORKLOAD.as_secs()).unwrap_or(u32::MAX);
+    let average = count.saturating_mul(window_s).div_ceil(workload_s);
+    let requests = if rng.bool() { average.div_ceil(2) } else { average.saturating_mul(2) };
+    Some(RateLimit { requests: requests.max(1), window_s, is_open: rng.u32(0..4) == 0 })
 }
 
 /// Returns an outage of minutes, of what the consumer and the mapping call.

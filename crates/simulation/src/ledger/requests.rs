@@ -18,6 +18,10 @@ pub(super) struct Attempt {
     refused: Queues,
     /// Those of the whole request, in its first message.
     metrics: Metrics,
+    /// Whether a fault has hit the store in the request.
+    pub(super) is_store_touched: bool,
+    /// When the table has counted it against its rate limit.
+    pub(super) counted_at: Option<Duration>,
 }
 
 /// A queue of the routes.
@@ -78,9 +82,11 @@ impl Ledger {
         first
     }
 
-    /// A fault has hit the store of the idempotency key of a request.
+    /// A fault has hit the store of the idempotency key, the status and the rate limit of a request.
     pub(crate) fn touch_key(&mut self, request: u64) {
-        if let Some(message) = self.attempts.get(index(request)).map(|attempt| attempt.message) {
+        if let Some(attempt) = self.attempts.get_mut(index(request)) {
+            attempt.is_store_touched = true;
+            let message = attempt.message;
             self.touch(message);
             self.entry(message).is_key_touched = true;
             self.entry(message).may_be_behind = true;
