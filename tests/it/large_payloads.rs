@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 use sluicegate_aws_client::{AwsEnvironment, S3Client, S3Error};
 use sluicegate_batch::{BatchResponse, Consumer, Delivery, Outcome};
 use sluicegate_contract::Contract;
+use sluicegate_envelope::Envelope;
 use sluicegate_ingress::{AnyProducer, Config, Ingress, SecretsManager};
+use sluicegate_queue::Producer as _;
+use sluicegate_queue::sqs::{PayloadStore, SqsProducer};
 use tokio::time::Instant;
 
 use crate::dlq::binary::{Ran, dlq, ran};
@@ -237,6 +240,25 @@ async fn while_s3_fails_messages_that_need_no_object_are_accepted() {
     assert_eq!(peer.receive().await.len(), 1);
 }
 
+#[tokio::test]
+async fn a_pointer_names_its_event_if_that_has_a_status() {
+    let peer = Peer::start(&[]).await;
+    let payloads = PayloadStore::new(&peer.environment(), &peer.bucket);
+    let producer = SqsProducer::new(&peer.environment(), &*peer.queue_url).with_payloads(Some(payloads));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    for (id, has_status) in [("with", true), ("without", false)] {
+        let event = Envelope::builder(id, "/", "t").has_status(has_status).unwrap();
+        let event = event.payload(Some("application/json"), document(LARGE_BYTES)).build().unwrap();
+        let message = sluicegate_queue::Message { may_be_pointer: true, ..sluicegate_queue::Message::new(&event) };
+        producer.send(&message, deadline).await.unwrap();
+        let sent = peer.service.receive_one(&peer.queue_url).await;
+        peer.service.delete(&peer.queue_url, &sent).await;
+        let named = sent.message_attributes.unwrap_or_default().remove("sluicegate-status-id");
+        let named = named.and_then(|attribute| attribute.string_value);
+        assert_eq!(named.as_deref(), has_status.then_some(id));
+    }
+}
+
 #[test]
 fn a_route_with_large_payloads_needs_a_bucket_and_a_queue_at_sqs() {
     let check = |variables: &[(&str, &str)], expected: &[&str]| {
@@ -260,7 +282,7 @@ fn a_route_with_large_payloads_needs_a_bucket_and_a_queue_at_sqs() {
 #[tokio::test]
 async fn pointers_of_the_java_client_are_read_in_both_its_forms() {
     let peer = Peer::start(&[]).await;
-    let event = sluicegate_envelope::Envelope::builder("e-1", "/", "t").payload(Some("text/plain"), "hi").build();
+    let event = Envelope::builder("e-1", "/", "t").payload(Some("text/plain"), "hi").build();
     let deadline = Instant::now() + Duration::from_secs(20);
     peer.s3().put("a key/ü", Bytes::from(event.unwrap().encode()), deadline).await.unwrap();
     for (class, marker) in [

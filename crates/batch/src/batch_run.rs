@@ -30,7 +30,7 @@ use crate::settlement::{Disposition, Reason, Settlement, Tries, Unlogged};
 #[cfg(feature = "s3")]
 use crate::source::adapter::FetchError;
 use crate::source::adapter::{ReceivedMessage, Source};
-use crate::status::Statuses;
+use crate::status::{Statuses, Subject};
 use crate::{Delivery, Outcome, Rejection};
 
 /// The rules for one batch.
@@ -127,9 +127,7 @@ impl<S: Source> RunningBatch<'_, S> {
             return self.settled(index, message, None, disposition, reason, None);
         }
         let delivery = self.decode(index, message).ok();
-        if let (Some(statuses), Some(delivery)) = (self.run.statuses, &delivery) {
-            statuses.settled(delivery, disposition, &reason, false);
-        }
+        self.note_status(index, delivery.as_deref(), disposition, &reason, false);
         self.settled(index, message, delivery.as_ref(), disposition, reason, None)
     }
 
@@ -188,9 +186,7 @@ impl<S: Source> RunningBatch<'_, S> {
                 Begin::Refuse(outcome) => (outcome, None, None),
                 Begin::Skip => {
                     let (disposition, reason) = (Disposition::Duplicate, "".into());
-                    if let Some(statuses) = self.run.statuses {
-                        statuses.settled(delivery, disposition, &reason, false);
-                    }
+                    self.note_status(index, Some(delivery), disposition, &reason, false);
                     return self.settled(index, message, Some(delivery), disposition, reason, None);
                 }
                 // Its status is that of the delivery that is being handled.
@@ -228,14 +224,10 @@ impl<S: Source> RunningBatch<'_, S> {
         if let Some(trace) = self.run.trace {
             trace.processed(message, envelope, disposition, started_at);
         }
-        if let Ok(delivery) = &decoded {
-            if let Some(idempotency) = self.run.idempotency {
-                idempotency.end(delivery, disposition, tries.last, self.run.deadlines.dead_letter_until).await;
-            }
-            if let Some(statuses) = self.run.statuses {
-                statuses.settled(delivery, disposition, &reason, tries.last);
-            }
+        if let (Some(idempotency), Ok(delivery)) = (self.run.idempotency, &decoded) {
+            idempotency.end(delivery, disposition, tries.last, self.run.deadlines.dead_letter_until).await;
         }
+        self.note_status(index, decoded.as_deref().ok(), disposition, &reason, tries.last);
         self.settled(index, message, decoded.as_ref().ok(), disposition, reason, handler)
     }
 
@@ -312,12 +304,32 @@ impl<S: Source> RunningBatch<'_, S> {
                 None => Disposition::Undecodable,
             };
             reason = rejection.into();
-            if let (Some(statuses), Some(delivery)) = (self.run.statuses, &delivery) {
-                statuses.settled(delivery, settlement.disposition, &reason, false);
-            }
+            self.note_status(index, delivery.as_deref(), settlement.disposition, &reason, false);
         }
         let envelope = delivery.as_deref().map(Delivery::envelope);
         self.run.report.log(&self.messages[index], envelope, settlement.disposition, &reason, settlement.handler);
+    }
+
+    /// Notes what became of a message that has a status. Without a delivery, its payload was not read.
+    fn note_status(
+        &self,
+        index: usize,
+        delivery: Option<&Delivery>,
+        disposition: Disposition,
+        reason: &Reason,
+        is_last: bool,
+    ) {
+        let Some(statuses) = self.run.statuses else { return };
+        let unread_id = if delivery.is_none() { self.source.status_id(index) } else { None };
+        let receive_count = self.messages[index].receive_count;
+        let subject = match (delivery, &unread_id) {
+            (Some(delivery), _) => Subject::of(delivery),
+            (None, Some(id)) => Some(Subject { id, receive_count, result: None }),
+            (None, None) => None,
+        };
+        if let Some(subject) = subject {
+            statuses.settled(&subject, disposition, reason, is_last);
+        }
     }
 
     /// Waits for a handler, whose message is recorded as being processed if it has a status.

@@ -69,6 +69,23 @@ impl Delivery {
     }
 }
 
+/// A delivery of a message that has a status.
+pub(crate) struct Subject<'a> {
+    /// The id of the message.
+    pub(crate) id: &'a str,
+    pub(crate) receive_count: u32,
+    pub(crate) result: Option<&'a str>,
+}
+
+impl<'a> Subject<'a> {
+    /// Returns the delivery; `None` if its message has no status.
+    pub(crate) fn of(delivery: &'a Delivery) -> Option<Self> {
+        let Delivery { envelope, receive_count, .. } = delivery;
+        let subject = || Self { id: envelope.id(), receive_count: *receive_count, result: delivery.result() };
+        envelope.has_status().then(subject)
+    }
+}
+
 /// The statuses of one batch.
 pub(crate) struct Statuses<'a> {
     store: &'a AnyStore,
@@ -103,26 +120,22 @@ impl<'a> Statuses<'a> {
     }
 
     /// Notes what became of a message. `is_last` is true if it failed in each of its receives.
-    pub(crate) fn settled(&self, delivery: &Delivery, disposition: Disposition, reason: &Reason, is_last: bool) {
-        if !delivery.envelope.has_status() {
-            return;
-        }
+    pub(crate) fn settled(&self, subject: &Subject<'_>, disposition: Disposition, reason: &Reason, is_last: bool) {
+        let Subject { id, receive_count, result } = *subject;
         let now = SystemTime::now();
         let state = match disposition {
             // The function may have ended before it recorded the status of the delivery that was done.
-            Disposition::Done | Disposition::Duplicate => {
-                MessageState::Done { result: delivery.result().map(str::to_owned) }
-            }
+            Disposition::Done | Disposition::Duplicate => MessageState::Done { result: result.map(str::to_owned) },
             Disposition::Rejected => dead(reason, is_last),
             Disposition::Retry(delay) | Disposition::RejectFailed(delay) => {
                 let next = (now + delay).duration_since(UNIX_EPOCH).unwrap_or_default();
-                MessageState::Retrying { receive_count: delivery.receive_count, next_s: next.as_secs() }
+                MessageState::Retrying { receive_count, next_s: next.as_secs() }
             }
-            // They have no delivery, or were not handled now.
+            // They have no event, or were not handled now.
             Disposition::Undecodable | Disposition::Returned(_) => return,
         };
         let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
-        match settled.entry(delivery.envelope.id().to_owned()) {
+        match settled.entry(id.to_owned()) {
             Entry::Vacant(entry) => drop(entry.insert((state, now))),
             Entry::Occupied(mut entry) => match (&entry.get().0, &state) {
                 (MessageState::Done { .. }, _) | (MessageState::Dead { .. }, MessageState::Retrying { .. }) => {}

@@ -201,7 +201,7 @@ impl SqsDeadLetterQueue {
         let copy = match (redrive_message::copy(&message, &queue, body), &letter.pointer, body) {
             (Err(CopyError::TooLarge { .. }), Some(pointer), Some(body)) => {
                 let edited = payload::write(&self.config, &letter.id, &pointer.bucket, body).await?;
-                redrive_message::pointing(&message, &queue, &edited, body.len())
+                redrive_message::pointing(&message, &queue, &edited, body)
             }
             (copy, ..) => copy,
         };

@@ -41,7 +41,7 @@ pub use self::coalescing_producer::{COALESCE_DELAY_MAX, CoalescingProducer};
 pub use self::limits::{ATTRIBUTES_MAX, DELAY_S_MAX, MESSAGE_BYTES_MAX, TOKEN_CHARS_MAX, is_sendable};
 #[cfg(feature = "s3")]
 pub use self::payload_store::PayloadStore;
-pub use self::pointer::{MARKERS, OBJECT_BYTES_MAX, Pointer, PointerError};
+pub use self::pointer::{MARKERS, OBJECT_BYTES_MAX, Pointer, PointerError, STATUS_ID};
 pub use self::producer::SqsProducer;
 #[cfg(feature = "sdk")]
 pub use self::progress::is_throttled;

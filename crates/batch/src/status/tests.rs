@@ -101,7 +101,12 @@ async fn of_several_deliveries_of_a_message_in_a_batch_one_counts() {
             let envelope = Envelope::builder("a", "/orders", "order.placed").has_status(true).unwrap();
             let delivery = testing::delivery(envelope.build().unwrap()).build();
             result.into_iter().for_each(|result| delivery.set_result(result).unwrap());
-            statuses.settled(&delivery, disposition, &Rejection::new("unknown", "no such article").into(), false);
+            statuses.settled(
+                &Subject::of(&delivery).unwrap(),
+                disposition,
+                &Rejection::new("unknown", "no such article").into(),
+                false,
+            );
         }
         statuses.record("request", deadline()).await;
         assert_eq!(state(&store, "a").await, Some(expected), "{ends:?}");
@@ -138,7 +143,8 @@ fn a_sender_sees_the_code_and_reason_of_a_reject_and_no_other() {
         ("long", &long, false, ("long", &long[..STATUS_TEXT_BYTES_MAX])),
     ] {
         let statuses = Statuses::of(&store);
-        statuses.settled(&delivery, Disposition::Rejected, &Rejection::new(code, reason).into(), is_last);
+        let subject = Subject::of(&delivery).unwrap();
+        statuses.settled(&subject, Disposition::Rejected, &Rejection::new(code, reason).into(), is_last);
         let settled = statuses.settled.into_inner().unwrap();
         let expected = MessageState::Dead { code: Some(code_seen.to_owned()), reason: seen.to_owned() };
         assert_eq!(settled["a"].0, expected);

@@ -6,7 +6,9 @@ use aws_sdk_sqs::error::BuildError;
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName as System};
 use sluicegate_envelope::Envelope;
 use sluicegate_queue::dead_letter::{MESSAGE_ID, OF_DEAD_LETTER, REDRIVES};
-use sluicegate_queue::sqs::{ATTRIBUTES_MAX, MARKERS, MESSAGE_BYTES_MAX, Pointer, RawMessage, body_md5, is_sendable};
+use sluicegate_queue::sqs::{
+    ATTRIBUTES_MAX, MARKERS, MESSAGE_BYTES_MAX, Pointer, RawMessage, STATUS_ID, body_md5, is_sendable,
+};
 
 use super::{
     message::{redrives, system},
@@ -67,7 +69,7 @@ pub(super) fn copy(message: &Message, queue: &SqsQueue, edited: Option<&[u8]>) -
     let mut attributes = attributes(message, redrives)?;
     if edited.is_some() {
         // With another body it is another message.
-        attributes.retain(|name, _| !MARKERS.contains(&&**name) && name != MESSAGE_ID);
+        attributes.retain(|name, _| !MARKERS.contains(&&**name) && ![MESSAGE_ID, STATUS_ID].contains(&&**name));
     } else if Envelope::decode(body).is_err() && !attributes.contains_key(MESSAGE_ID) {
         let id = MessageAttributeValue::builder().data_type("String").string_value(broker_id).build()?;
         let has_room = bytes(body, &attributes) + MESSAGE_ID.len() + size(&id) <= MESSAGE_BYTES_MAX;
@@ -93,7 +95,7 @@ pub(super) fn copy(message: &Message, queue: &SqsQueue, edited: Option<&[u8]>) -
     })
 }
 
-/// Returns the copy of `message` for `queue`, with a pointer to an edited body of `bytes`.
+/// Returns the copy of `message` for `queue`, with a pointer to its edited `body`.
 ///
 /// # Errors
 /// SQS would not carry the copy.
@@ -101,11 +103,16 @@ pub(super) fn pointing(
     message: &Message,
     queue: &SqsQueue,
     pointer: &Pointer,
-    bytes: usize,
+    body: &[u8],
 ) -> Result<RawMessage, CopyError> {
     let mut copy = copy(message, queue, Some(pointer.body().as_bytes()))?;
-    let marker = MessageAttributeValue::builder().data_type("Number").string_value(bytes.to_string()).build();
+    let marker = MessageAttributeValue::builder().data_type("Number").string_value(body.len().to_string()).build();
     copy.attributes.insert(MARKERS[0].to_owned(), marker?);
+    let event = std::str::from_utf8(body).ok().and_then(|text| Envelope::decode(text).ok());
+    if let Some(event) = event.filter(|event| event.has_status() && copy.attributes.len() < ATTRIBUTES_MAX) {
+        let id = MessageAttributeValue::builder().data_type("String").string_value(event.id()).build();
+        copy.attributes.insert(STATUS_ID.to_owned(), id?);
+    }
     Ok(copy)
 }
 
@@ -190,6 +197,23 @@ mod tests {
         ] {
             assert_eq!(sent(body, own, edited).as_deref(), expected, "{own:?} {edited:?}");
         }
+    }
+
+    #[test]
+    fn a_pointer_to_an_edited_event_names_that_event_if_it_has_a_status() {
+        let id = |has_status: bool| {
+            let event = Envelope::builder("edited", "/s", "t").has_status(has_status).expect("an attribute").build();
+            let text = |text: &str| MessageAttributeValue::builder().data_type("String").string_value(text).build();
+            let builder = Message::builder().message_id("m").body("body").md5_of_body(body_md5("body"));
+            let message = builder.message_attributes(STATUS_ID, text("first").expect("a text")).build();
+            let pointer = Pointer { bucket: "b".to_owned(), key: "k".to_owned() };
+            let body = event.expect("an event").encode();
+            let mut copy = pointing(&message, &queue("q"), &pointer, body.as_bytes()).expect("a copy");
+            assert!(copy.attributes.contains_key(MARKERS[0]));
+            copy.attributes.remove(STATUS_ID).and_then(|value| value.string_value)
+        };
+        assert_eq!(id(true).as_deref(), Some("edited"));
+        assert_eq!(id(false), None);
     }
 
     #[test]

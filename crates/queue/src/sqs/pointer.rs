@@ -16,6 +16,10 @@ use serde::{Deserialize, Serialize};
 /// The message attributes that mark a pointer. The first is written.
 pub const MARKERS: [&str; 2] = ["ExtendedPayloadSize", "SQSLargePayloadSize"];
 
+/// The message attribute with the id of the event, on a pointer whose event has a status: what became of a message is
+/// known then also if its payload cannot be read.
+pub const STATUS_ID: &str = "sluicegate-status-id";
+
 /// The class names of a pointer. The first is written.
 const CLASSES: [&str; 2] =
     ["software.amazon.payloadoffloading.PayloadS3Pointer", "com.amazon.sqs.javamessaging.MessageS3Pointer"];

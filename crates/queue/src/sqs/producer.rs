@@ -9,7 +9,7 @@ use super::limits::{self, DELAY_S_MAX, MESSAGE_BYTES_MAX};
 #[cfg(feature = "s3")]
 use super::payload_store::PayloadStore;
 #[cfg(feature = "s3")]
-use super::pointer::MARKERS;
+use super::pointer::{MARKERS, STATUS_ID};
 #[cfg(feature = "s3")]
 use super::send_message::AttributeValue;
 use super::send_message::{SendMessage, SystemAttributes};
@@ -153,10 +153,16 @@ impl SqsProducer {
         let bytes = body.len().to_string();
         let pointer = payloads.put(body, deadline).await?;
         let fitting = self.fit_body(message, pointer.body())?;
-        let marker = [(MARKERS[0], AttributeValue::Text { data_type: "Number", string_value: &bytes })];
-        let raw = SendMessage { message_attributes: &marker, ..self.raw(&fitting, message.trace_header) };
+        let id = message.envelope.id();
+        let attributes = [
+            (MARKERS[0], AttributeValue::Text { data_type: "Number", string_value: &bytes }),
+            (STATUS_ID, AttributeValue::Text { data_type: "String", string_value: id }),
+        ];
+        let has_status_id = message.envelope.has_status() && limits::is_sendable(id);
+        let attributes = if has_status_id { &attributes[..] } else { &attributes[..1] };
+        let raw = SendMessage { message_attributes: attributes, ..self.raw(&fitting, message.trace_header) };
         let broker_id = self.client.send(&raw, message.trace_header, deadline).await?;
-        Ok(Receipt { id: message.envelope.id().to_owned(), broker_id })
+        Ok(Receipt { id: id.to_owned(), broker_id })
     }
 }
 

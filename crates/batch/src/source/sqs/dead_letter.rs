@@ -8,7 +8,8 @@ use sluicegate_queue::dead_letter::{
     CODE, MESSAGE_ID, OF_DEAD_LETTER, REASON, REASON_CHARS_MAX, RECEIVE_COUNT, SOURCE,
 };
 use sluicegate_queue::sqs::{
-    ATTRIBUTES_MAX, AttributeValue, MARKERS, MESSAGE_BYTES_MAX, SendMessage, SqsClient, SystemAttributes, is_sendable,
+    ATTRIBUTES_MAX, AttributeValue, MARKERS, MESSAGE_BYTES_MAX, STATUS_ID, SendMessage, SqsClient, SystemAttributes,
+    is_sendable,
 };
 use tokio::time::Instant;
 
@@ -78,7 +79,7 @@ impl DeadLetter<'_> {
         }
         let mut own: Vec<_> = own.into_iter().collect();
         // Without its marker, the body of the copy would not be read as a pointer.
-        own.sort_by_key(|(name, _)| !MARKERS.contains(&name.as_str()));
+        own.sort_by_key(|(name, _)| (!MARKERS.contains(&name.as_str()), name != STATUS_ID));
         for (name, attribute) in own {
             if let Err(name) = copy.keep(name, attribute) {
                 dropped.push(name);

@@ -108,6 +108,13 @@ impl Record<'_> {
         object(self.message_attributes).any(|(name, _)| sluicegate_queue::sqs::MARKERS.contains(&name.as_ref()))
     }
 
+    /// Returns the id of the event, if the message is a pointer to it and it has a status.
+    #[cfg(feature = "s3")]
+    pub(super) fn status_id(&self) -> Option<String> {
+        let (mut attributes, _) = self.message_attributes();
+        attributes.remove(sluicegate_queue::sqs::STATUS_ID).filter(|_| self.has_pointer())?.string_value
+    }
+
     /// Returns whether the message is from a FIFO queue, whose groups are handled in order.
     pub(super) fn is_ordered(&self) -> bool {
         self.source_arn.as_deref().is_some_and(|arn| arn.ends_with(".fifo"))

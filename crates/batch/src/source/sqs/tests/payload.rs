@@ -1,6 +1,8 @@
 //! Messages whose payload is in S3: which failures are retried, and which are dead-lettered.
 
+use sluicegate_idempotency::{AnyStore, MemoryStore, MessageState, StatusStore as _};
 use sluicegate_queue::sqs::{OBJECT_BYTES_MAX, Pointer};
+use tokio::time::Instant;
 
 use super::*;
 
@@ -205,4 +207,34 @@ async fn a_payload_without_room_before_the_deadline_is_returned_untouched() {
     assert_eq!(response.matches("itemIdentifier").count(), 3, "{response}");
     assert_eq!(keys.lock().unwrap().len(), 2, "the third was not fetched");
     assert!(SystemTime::now() < deadline && dead_letter(&calls).is_none());
+}
+
+#[tokio::test]
+async fn a_message_whose_payload_cannot_be_read_has_its_status() {
+    for (body, is_marked, expected) in [
+        (pointer("payloads", "absent"), true, "dead"),
+        ("{}".to_owned(), true, "dead"),
+        (pointer("payloads", "forbidden"), true, "retrying"),
+        // The attribute of a message that is not a pointer says nothing.
+        ("{}".to_owned(), false, "accepted"),
+    ] {
+        let (store, deadline) = (MemoryStore::default(), Instant::now() + Duration::from_secs(20));
+        store.open_status("e-1", "owner", SystemTime::now(), deadline).await.unwrap();
+        let kept = AnyStore::Memory(store.clone());
+        let (consumer, _, _) = consumer_with(|builder, _| builder.store(kept)).await;
+        let mut attributes = if is_marked { marker() } else { json!({}) };
+        attributes["sluicegate-status-id"] = json!({ "dataType": "String", "stringValue": "e-1" });
+        response(&consumer, event(message(&body, &attributes))).await;
+        let status = store.status("e-1", SystemTime::now(), deadline).await.unwrap().unwrap();
+        let found = match &status.state {
+            MessageState::Dead { code, .. } => {
+                assert_eq!(code.as_deref(), Some("payload_unavailable"));
+                "dead"
+            }
+            MessageState::Retrying { .. } => "retrying",
+            MessageState::Accepted => "accepted",
+            _ => "another",
+        };
+        assert_eq!(found, expected, "{body}");
+    }
 }
