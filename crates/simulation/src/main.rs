@@ -22,6 +22,9 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 /// How often a run says how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_mins(1);
 
+/// The seeds of `--failed`.
+const FAILED: &str = include_str!("../failed-seeds");
+
 /// The most memory of the process for each simulation at a time, in MiB. It was 266 in 768 simulations, two at a time:
 /// few have large payloads, of which a batch has many copies. A leak of the product adds up over the seeds.
 const MEMORY_MIB_MAX: u64 = 512;
@@ -47,6 +50,9 @@ struct Arguments {
     /// The messages of a simulation.
     #[arg(long, default_value_t = 400)]
     messages: u32,
+    /// Simulates the seeds in which a fault was found before.
+    #[arg(long, exclusive = true)]
+    failed: bool,
     /// Simulates RabbitMQ only, instead of in every third seed.
     #[arg(long)]
     rabbitmq: bool,
@@ -147,6 +153,9 @@ fn simulate(arguments: &Arguments) -> Result<bool, BoxError> {
         }
         return Ok(true);
     }
+    if arguments.failed {
+        return simulate_failed();
+    }
     if let Some(seed) = arguments.seed {
         let settings = arguments.settings(seed).printed();
         let settings = settings.only(arguments.only_messages.clone(), arguments.only_faults.clone())?;
@@ -184,6 +193,28 @@ fn simulate(arguments: &Arguments) -> Result<bool, BoxError> {
         report(settings, run);
     }
     Ok(found.is_empty() && is_bounded)
+}
+
+/// Simulates the seeds in which a fault was found before; returns whether every property held.
+fn simulate_failed() -> Result<bool, BoxError> {
+    let (mut count, mut holds) = (0, true);
+    for line in FAILED.lines().filter(|line| !line.starts_with('#')) {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let [broker @ ("rabbitmq" | "sqs"), seed, messages, ..] = words[..] else {
+            return Err(
+                format!("failed-seeds: {line:?} is not a broker, a seed, a count of messages and a subject").into()
+            );
+        };
+        let settings = Settings::new(seed.parse()?, messages.parse()?).on_rabbitmq(broker == "rabbitmq");
+        let run = run(&settings)?;
+        count += 1;
+        if !run.violations.is_empty() {
+            holds = false;
+            report(&settings, &run);
+        }
+    }
+    println!("{count} seeds that failed before");
+    Ok(holds)
 }
 
 /// The seeds that threads take in turn.
