@@ -202,8 +202,7 @@ fn expression(input: &Value) -> &str {
 /// Carries out `SET name = :value, …`, which `REMOVE name` may follow. A value may be `name + :value`.
 fn update(expression: &str, values: &Value, item: &mut Item) -> Result<(), Refused> {
     let unknown = || Refused::Unknown(expression.to_owned());
-    let removed = expression.split_once(" REMOVE ").map(|(_, name)| name);
-    for (name, value) in assignments(expression) {
+    for (name, value) in assignments(expression).ok_or_else(unknown)? {
         let assigned = match value.split_once(" + ") {
             Some((other, value)) => {
                 let terms = item.get(other).and_then(number).zip(values.get(value).and_then(number));
@@ -214,25 +213,22 @@ fn update(expression: &str, values: &Value, item: &mut Item) -> Result<(), Refus
         };
         item.insert(name.to_owned(), assigned);
     }
-    if !expression.starts_with("SET ") {
-        return Err(unknown());
-    }
-    if let Some(removed) = removed {
+    if let Some((_, removed)) = expression.split_once(" REMOVE ") {
         item.remove(removed);
     }
     Ok(())
 }
 
-/// Returns the names and values that `SET` assigns.
-fn assignments(expression: &str) -> impl Iterator<Item = (&str, &str)> {
-    let set = expression.split(" REMOVE ").next().and_then(|set| set.strip_prefix("SET "));
-    set.into_iter().flat_map(|set| set.split(", ")).filter_map(|assignment| assignment.split_once(" = "))
+/// Returns the names and values that `SET` assigns; `None` for another expression.
+fn assignments(expression: &str) -> Option<Vec<(&str, &str)>> {
+    let set = expression.split_once(" REMOVE ").map_or(expression, |(set, _)| set);
+    set.strip_prefix("SET ")?.split(", ").map(|assignment| assignment.split_once(" = ")).collect()
 }
 
 /// Returns the attributes that an update has assigned, as they are after it.
 fn updated(input: &Value, after: &Item) -> Item {
     let attribute = |(name, _): (&str, &str)| Some((name.to_owned(), after.get(name)?.clone()));
-    assignments(expression(input)).filter_map(attribute).collect()
+    assignments(expression(input)).unwrap_or_default().into_iter().filter_map(attribute).collect()
 }
 
 #[cfg(test)]
@@ -331,7 +327,9 @@ mod tests {
         let unknown = |text: &str| Err(Refused::Unknown(text.to_owned()));
         check("GetItem", "lease = :a", "", &unknown("GetItem"));
         check("PutItem", "lease >= :a", "", &unknown("lease >= :a"));
-        check("UpdateItem", "lease = :a", "ADD n :a", &unknown("ADD n :a"));
+        for update in ["ADD n :a", "SET until", "SET outcome = :b, until"] {
+            check("UpdateItem", "lease = :a", update, &unknown(update));
+        }
     }
 
     #[test]

@@ -2,8 +2,6 @@
 
 use super::*;
 
-/// The seeds that found a fault: the broker, the seed, the number of messages, and the subject of the commit that fixed
-/// it. A seed finds it again only as long as the workload is made in the same way.
 fn violations(settings: &Settings) -> Vec<String> {
     run(settings).unwrap().violations
 }
