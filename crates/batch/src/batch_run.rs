@@ -126,7 +126,8 @@ impl<S: Source> RunningBatch<'_, S> {
         if disposition.is_returned() {
             return self.settled(index, message, None, disposition, reason, None);
         }
-        let delivery = self.decode(index, message).ok();
+        let is_pointer = self.source.is_pointer(index);
+        let delivery = if is_pointer { None } else { self.decode(index, message).ok() };
         self.note_status(index, delivery.as_deref(), disposition, &reason, false);
         self.settled(index, message, delivery.as_ref(), disposition, reason, None)
     }

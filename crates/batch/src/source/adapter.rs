@@ -63,7 +63,7 @@ pub(crate) trait Source {
     /// Decodes the event, strictly.
     ///
     /// # Errors
-    /// The message is not an event, or its payload is stored beside the queue. If it is started, it is dead-lettered.
+    /// The message is not an event. It is dead-lettered.
     fn decode(&self, index: usize) -> Result<Envelope, Self::Undecodable>;
 
     /// Waits until there is room in memory for the payload of a message that is stored beside the queue, not past
@@ -86,6 +86,11 @@ pub(crate) trait Source {
         _until: tokio::time::Instant,
     ) -> impl Future<Output = Option<Result<Envelope, FetchError>>> {
         ready(None)
+    }
+
+    /// Returns whether the payload of the message is stored beside the queue, so that it has no event to decode.
+    fn is_pointer(&self, _index: usize) -> bool {
+        false
     }
 
     /// Returns the id of the event of a message that has a status, if its payload is stored beside the queue.

@@ -139,10 +139,6 @@ impl Source for Batch<'_> {
 
     fn decode(&self, index: usize) -> Result<Envelope, Undecodable> {
         let record = &self.records[index];
-        #[cfg(feature = "s3")]
-        if record.has_pointer() {
-            return Err(Undecodable::InS3);
-        }
         let body = record.body.as_deref().ok_or(Undecodable::NoBody)?;
         envelope::envelope(record, body, self.source.accepts_raw)
     }
@@ -160,6 +156,11 @@ impl Source for Batch<'_> {
         }
         // Boxed, because most messages have no pointer, and the future is large.
         Some(Box::pin(self.source.payloads.fetch(record, self.source.accepts_raw, until)).await)
+    }
+
+    #[cfg(feature = "s3")]
+    fn is_pointer(&self, index: usize) -> bool {
+        self.records[index].has_pointer()
     }
 
     #[cfg(feature = "s3")]

@@ -78,7 +78,7 @@ impl DeadLetter<'_> {
             copy.describe(MESSAGE_ID, "String", record.first_message_id());
         }
         let mut own: Vec<_> = own.into_iter().collect();
-        // Without its marker, the body of the copy would not be read as a pointer.
+        // Without its marker, the body of the copy would not be read as a pointer; then comes what its status needs.
         own.sort_by_key(|(name, _)| (!MARKERS.contains(&name.as_str()), name != STATUS_ID));
         for (name, attribute) in own {
             if let Err(name) = copy.keep(name, attribute) {

@@ -20,9 +20,6 @@ pub(crate) const RAW_TYPE: &str = "sqs.message";
 pub(crate) enum Undecodable {
     #[error("no body")]
     NoBody,
-    #[cfg(feature = "s3")]
-    #[error("its payload is in S3")]
-    InS3,
     #[error(transparent)]
     Event(#[from] DecodeError),
     #[error(transparent)]
