@@ -375,7 +375,7 @@ impl Ledger {
     }
 
     fn check_stored_keys(&mut self, now: Duration, scenario: &Scenario) {
-        for messages in scenario.by_stored_key().values() {
+        for messages in scenario.by_stored_key.values() {
             let entries: Vec<_> = messages.iter().filter_map(|message| self.messages.get(*message as usize)).collect();
             let accepted = entries.iter().filter(|entry| entry.id.is_some()).count();
             let copies: u32 = entries.iter().map(|entry| entry.stored).sum();

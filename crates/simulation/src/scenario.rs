@@ -124,7 +124,9 @@ pub(crate) struct Scenario {
     /// When clients change to the second API key.
     pub(crate) key_changes_at: Duration,
     pub(crate) messages: Vec<Message>,
-    /// Which of them are sent together, in order.
+    /// The numbers of those whose idempotency keys are stored, by key.
+    pub(crate) by_stored_key: BTreeMap<u32, Vec<u32>>,
+    /// Which messages are sent together, in order.
     pub(crate) sendings: Vec<Sending>,
 }
 
@@ -183,6 +185,10 @@ impl Scenario {
         let has_table = has_store && (later.bool() || has_statuses);
         let workload = Workload { lasts: WORKLOAD, idle, burst, is_large, is_raw, has_payloads, shares_keys: has_keys };
         let messages: Vec<_> = (0..count).map(|number| Message::new(dice, number, count, &workload)).collect();
+        let mut by_stored_key: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for message in messages.iter().filter(|message| has_keys && message.sender == Sender::Client) {
+            by_stored_key.entry(message.key_of).or_default().push(message.number);
+        }
         Self {
             rabbitmq,
             nack_counts: of_rabbitmq.bool(),
@@ -227,6 +233,7 @@ impl Scenario {
             key_changes_at: WORKLOAD.mul_f64(rng.f64()),
             sendings: Sending::all(dice, &messages, !has_keys && !has_statuses),
             messages,
+            by_stored_key,
         }
     }
 
@@ -258,19 +265,10 @@ impl Scenario {
         self.messages.get(message as usize).is_some_and(Message::is_too_large)
     }
 
-    /// Returns the numbers of the messages whose idempotency keys are stored, by key.
-    pub(crate) fn by_stored_key(&self) -> BTreeMap<u32, Vec<u32>> {
-        let mut by_key: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-        for message in self.messages.iter().filter(|message| self.has_keys && message.sender == Sender::Client) {
-            by_key.entry(message.key_of).or_default().push(message.number);
-        }
-        by_key
-    }
-
     /// Returns whether another message has the same stored idempotency key.
     pub(crate) fn shares_key(&self, message: u32) -> bool {
         let key_of = self.messages.get(message as usize).map(|message| message.key_of);
-        key_of.and_then(|key| self.by_stored_key().remove(&key)).is_some_and(|messages| messages.len() > 1)
+        key_of.and_then(|key| self.by_stored_key.get(&key)).is_some_and(|messages| messages.len() > 1)
     }
 
     /// Returns the group within which a message is handled in order.
