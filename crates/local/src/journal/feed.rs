@@ -96,11 +96,4 @@ impl Journal {
         }
         self.sent(id, &body.into());
     }
-
-    /// Returns whether the message was dead-lettered last.
-    pub(super) fn is_dead_lettered(&self, id: &str) -> bool {
-        let state = self.state();
-        let last = state.get(id).and_then(super::logs::MessageLog::last);
-        last.is_some_and(|step| matches!(step, MessageStep::DeadLettered { .. }))
-    }
 }

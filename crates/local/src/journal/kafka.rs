@@ -2,6 +2,7 @@
 
 use sluicegate_queue::dead_letter::{CODE, MESSAGE_ID, REASON, SOURCE};
 
+use super::logs::MessageLog;
 use super::{Journal, MessageStep};
 use crate::kafka::Appended;
 
@@ -26,5 +27,12 @@ impl Journal {
             true => self.redriven(&id, topic.name.clone(), &body.into()),
             false => self.published_new(&id, topic.name.clone(), &body),
         }
+    }
+
+    /// Returns whether the message was dead-lettered last.
+    fn is_dead_lettered(&self, id: &str) -> bool {
+        let state = self.state();
+        let last = state.get(id).and_then(MessageLog::last);
+        last.is_some_and(|step| matches!(step, MessageStep::DeadLettered { .. }))
     }
 }
