@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sluicegate_contract::Contract;
 
 use crate::BoxError;
+use crate::credentials::{API_KEYS, WEBHOOK_SECRETS};
 
 /// The route for messages.
 pub(crate) const ROUTE: &str = "/work";
@@ -54,6 +55,8 @@ pub(crate) struct Api {
     pub(crate) is_open: bool,
     /// `rateLimit` with `store: dynamodb`.
     pub(crate) rate_limit: Option<RateLimit>,
+    /// Whether messages are webhooks. Batches have an API key.
+    pub(crate) has_webhooks: bool,
     /// `largePayloads: s3`.
     pub(crate) has_payloads: bool,
     /// `status: true`.
@@ -88,12 +91,18 @@ impl Api {
             "required": required,
             "properties": { "n": text, "group": text, "key": text },
         });
-        let api_key = json!({ "type": "apiKey", "in": "header", "name": "x-api-key", "x-secret": "api-keys" });
-        let route = |id: &str, schema: &Value, enqueue: Value| {
+        let batch = json!({ "type": "array", "items": work });
+        let header =
+            |name: &str, list: &str| json!({ "type": "apiKey", "in": "header", "name": name, "x-secret": list });
+        let api_key = header("x-api-key", API_KEYS);
+        let mut webhook = header("webhook-signature", WEBHOOK_SECRETS);
+        webhook["x-signature"] = "standard-webhooks".into();
+        let scheme = if self.has_webhooks { "webhook" } else { "apiKey" };
+        let route = |id: &str, scheme: &str, schema: &Value, enqueue: Value| {
             json!({
                 "post": {
                     "operationId": id,
-                    "security": [{ "apiKey": [] }],
+                    "security": [{ scheme: [] }],
                     "requestBody": { "required": true, "content": { "application/json": { "schema": schema } } },
                     "responses": { "202": { "description": "Accepted" } },
                     "x-sluicegate": enqueue,
@@ -104,16 +113,17 @@ impl Api {
             "openapi": "3.1.1",
             "info": { "title": "Simulation", "version": "1.0.0" },
             "paths": {
-                ROUTE: route("send", &work, self.enqueue()),
-                BATCH_ROUTE: route("sendBatch", &json!({ "type": "array", "items": work }), self.enqueue_batch()),
+                ROUTE: route("send", scheme, &work, self.enqueue()),
+                BATCH_ROUTE: route("sendBatch", "apiKey", &batch, self.enqueue_batch()),
             },
-            "components": { "securitySchemes": { "apiKey": api_key } },
+            "components": { "securitySchemes": { "apiKey": api_key, "webhook": webhook } },
         })
     }
 
     /// Returns `x-sluicegate` of the route for messages.
     fn enqueue(self) -> Value {
-        let mut enqueue = self.enqueue_from("{header.idempotency-key}");
+        let mut enqueue =
+            self.enqueue_from(if self.has_webhooks { "{header.webhook-id}" } else { "{header.idempotency-key}" });
         if self.has_keys {
             enqueue["idempotency"]["store"] = "dynamodb".into();
             enqueue["idempotency"]["onStoreFailure"] = on_store_failure(self.is_open).into();

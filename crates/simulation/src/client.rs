@@ -7,11 +7,9 @@ use std::time::Duration;
 use lambda_runtime::LambdaEvent;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use sluicegate_aws_client::AwsEnvironment;
 use sluicegate_batch::{AnyStore, DynamoDbStore};
 use sluicegate_contract::Contract;
-use sluicegate_contract::secret_entry::ApiKey;
 use sluicegate_ingress::{AnyProducer, FetchError, Ingress, SecretSource};
 use sluicegate_queue::RoutingKey;
 use sluicegate_queue::queue_names::RetryDelays;
@@ -24,6 +22,7 @@ use crate::BoxError;
 use crate::api::{ARCHIVE, BATCH_ROUTE, COPIES, QUEUE, ROUTE};
 use crate::aws_service::Caller;
 use crate::clock::{Skew, Skewed};
+use crate::credentials::{Credentials, Forgery, Validity, secret};
 use crate::dynamodb::TABLE;
 use crate::fault::{Kind, Site};
 use crate::function;
@@ -42,13 +41,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a client sends a request that was not accepted.
 const ATTEMPTS_MAX: u32 = 6;
-
-/// The API keys of the client, the second after a rotation.
-const KEYS: [&str; 2] = ["first-key", "second-key"];
-
-/// How long both keys are in the secret before and after clients change. Longer than the ingress uses a secret without
-/// reading it again, also while the store is away.
-const KEYS_OVERLAP: Duration = Duration::from_secs(4_200);
 
 /// The ingress function.
 pub(crate) struct IngressFunction {
@@ -83,19 +75,7 @@ impl SecretSource for Secrets {
             Some(_) => return Err(FetchError("simulated".to_owned())),
             None => {}
         }
-        let (now, changes_at) = (self.world.now(), self.world.scenario.key_changes_at);
-        let mut keys = Vec::new();
-        if now < changes_at + KEYS_OVERLAP {
-            keys.push(KEYS[0]);
-        }
-        if now + KEYS_OVERLAP > changes_at {
-            keys.push(KEYS[1]);
-        }
-        let entry = |key: &str| {
-            let key = ApiKey { sha256: Sha256::digest(key).into(), principal: "client".to_owned(), scopes: Vec::new() };
-            key.entry()
-        };
-        Ok(json!({ "api-keys": keys.into_iter().map(entry).collect::<Vec<_>>() }).to_string())
+        Ok(secret(self.world.now(), self.world.scenario.key_changes_at).to_string())
     }
 }
 
@@ -138,8 +118,14 @@ impl IngressFunction {
         Ok(Environment { ingress, version, skew, request, process })
     }
 
-    /// Gives an environment a request; returns the answer of the function, or `None` if it ended without one.
-    async fn invoke(&self, request: u64, sending: &Sending, event: &str) -> Result<Option<HttpAnswer>, BoxError> {
+    /// Gives an environment a request; returns the answer of the function and its clock, or `None` if it ended without
+    /// an answer.
+    async fn invoke(
+        &self,
+        request: u64,
+        sending: &Sending,
+        event: &str,
+    ) -> Result<Option<(HttpAnswer, Skew)>, BoxError> {
         let version = usize::from(self.world.now() >= self.world.scenario.contract_changes_at);
         let free = {
             let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
@@ -163,8 +149,9 @@ impl IngressFunction {
         }
         let polls = fault.map(|Injected { mut rng, .. }| rng.u32(0..8));
         let handling = environment.ingress.handle(LambdaEvent::new(serde_json::from_str(event)?, context));
-        let answer = match timeout(TIMEOUT, Killable::new(Skewed::new(handling, environment.skew), polls)).await {
-            Ok(Some(answer)) => Some(serde_json::from_str(&serde_json::to_string(&answer)?)?),
+        let skew = environment.skew;
+        let answer = match timeout(TIMEOUT, Killable::new(Skewed::new(handling, skew), polls)).await {
+            Ok(Some(answer)) => Some((serde_json::from_str(&serde_json::to_string(&answer)?)?, skew)),
             Ok(None) => None,
             Err(_) => {
                 let now = self.world.now();
@@ -185,6 +172,11 @@ impl IngressFunction {
     /// its first message is to be repeated.
     pub(crate) async fn client(self: Arc<Self>, sending: Sending) -> Result<(), BoxError> {
         let first = sending.messages.first().and_then(|number| self.world.scenario.messages.get(*number as usize));
+        if let Some(message) = first.filter(|_| self.world.scenario.has_webhooks && !sending.is_batch)
+            && let Some(forgery) = Forgery::before(&self.world.dice, message.number)
+        {
+            self.forge(&sending, forgery).await?;
+        }
         let mut repeats = first.and_then(|message| message.repeated_after).into_iter();
         let mut left = sending.clone();
         for _ in 0..ATTEMPTS_MAX {
@@ -203,6 +195,23 @@ impl IngressFunction {
         Ok(())
     }
 
+    /// Sends a message as an attacker does, who has no valid signature of it.
+    async fn forge(&self, sending: &Sending, forgery: Forgery) -> Result<(), BoxError> {
+        let world = &self.world;
+        let request = world.ledger().forged(&sending.messages);
+        let event = event(&world.scenario, world.now(), request, sending, Some(forgery))?;
+        world.record(format_args!("forged request {sending} {forgery:?}"));
+        let Some((answer, _)) = self.invoke(request, sending, &event).await? else { return Ok(()) };
+        let (results, answers) = answer.results(sending)?;
+        world.ledger().request_answered(world.now(), request, codes(&results, answers));
+        for Item { status, code, id, .. } in results {
+            world.record(format_args!("answer {sending} {status} {}", code.as_deref().unwrap_or_default()));
+            let mut ledger = world.ledger();
+            ledger.signature_answered(world.now(), &world.scenario, request, Validity::Invalid, status, id.is_some());
+        }
+        Ok(())
+    }
+
     /// Sends a request once, and takes the messages that were accepted out of it; returns how long to wait before the
     /// next attempt, `None` if none is left.
     async fn request(&self, left: &mut Sending) -> Result<Option<Duration>, BoxError> {
@@ -210,13 +219,13 @@ impl IngressFunction {
         let request = world.ledger().requested(&left.messages);
         let came = world.now();
         world.ledger().limit_started(left.is_batch);
-        let event = event(&world.scenario, came, request, left)?;
+        let event = event(&world.scenario, came, request, left, None)?;
         world.record(format_args!("request {left}"));
         let answer = self.invoke(request, left, &event).await?;
         let now = world.now();
-        let admission = answer.as_ref().map_or(Admission::Lost, HttpAnswer::admission);
+        let admission = answer.as_ref().map_or(Admission::Lost, |(answer, _)| answer.admission());
         world.ledger().limit_answered((came, now), &world.scenario, request, left.is_batch, admission);
-        let Some(answer) = answer else {
+        let Some((answer, skew)) = answer else {
             world.record(format_args!("answer {left} lost"));
             for (attempt, _) in (request..).zip(&left.messages) {
                 world.ledger().answered(now, &world.scenario, attempt, &Conclusion::unknown());
@@ -224,8 +233,7 @@ impl IngressFunction {
             return Ok(Some(Duration::from_secs(1)));
         };
         let (results, answers) = answer.results(left)?;
-        let answers = results.iter().take(answers).map(|Item { status, code, .. }| (*status, code.as_deref()));
-        world.ledger().request_answered(now, request, answers);
+        world.ledger().request_answered(now, request, codes(&results, answers));
         if results.len() != left.messages.len() {
             world.ledger().answered_otherwise(now, left, &format!("{} results", results.len()));
             return Ok(None);
@@ -234,6 +242,10 @@ impl IngressFunction {
         for ((attempt, number), Item { status, id, code, destinations }) in (request..).zip(sent).zip(results) {
             let code = code.as_deref().unwrap_or_default();
             world.record(format_args!("answer {number} {status} {code}"));
+            if world.scenario.has_webhooks && !left.is_batch {
+                let validity = Validity::new(skew, now - came);
+                world.ledger().signature_answered(now, &world.scenario, attempt, validity, status, id.is_some());
+            }
             let conclusion = match (status, id) {
                 (202, Some(id)) => {
                     let is_replayed = answer.headers.idempotency_replayed.is_some();
@@ -253,6 +265,7 @@ impl IngressFunction {
                 (422, None) if world.scenario.shares_key(number) && code == "idempotency_key_reused" => {
                     Conclusion::KeyReused
                 }
+                (401, None) if world.scenario.has_webhooks && code == "credentials_invalid" => Conclusion::NotStored,
                 (503, Some(_)) => concluded(&destinations.unwrap_or_default()),
                 (503, None) => Conclusion::NotStored,
                 (413, None) if world.scenario.is_too_large(number) => Conclusion::TooLarge,
@@ -323,6 +336,11 @@ struct Destination {
     stored: String,
 }
 
+/// Returns the statuses and codes of the first `count` results.
+fn codes(results: &[Item], count: usize) -> impl Iterator<Item = (u16, Option<&str>)> {
+    results.iter().take(count).map(|Item { status, code, .. }| (*status, code.as_deref()))
+}
+
 /// Returns what an answer says that lists the queues.
 fn concluded(destinations: &[Destination]) -> Conclusion {
     let listed = |stored: &str| {
@@ -355,12 +373,25 @@ impl HttpAnswer {
     }
 }
 
-/// Returns the event of a request as API Gateway sends it.
-fn event(scenario: &Scenario, now: Duration, request: u64, sending: &Sending) -> serde_json::Result<String> {
+/// Returns the event of a request, which may be forged, as API Gateway sends it.
+fn event(
+    scenario: &Scenario,
+    now: Duration,
+    request: u64,
+    sending: &Sending,
+    forgery: Option<Forgery>,
+) -> serde_json::Result<String> {
     let path = if sending.is_batch { BATCH_ROUTE } else { ROUTE };
     let messages = sending.messages.iter().filter_map(|number| scenario.messages.get(*number as usize));
     let body = messages.clone().map(Message::payload).collect::<Vec<_>>().join(",");
     let body = if sending.is_batch { format!("[{body}]") } else { body };
+    // The items of a batch have their keys.
+    let key = messages.map(Message::key).next().filter(|_| !sending.is_batch);
+    let changes_at = scenario.key_changes_at;
+    let (idempotency_key, credentials) = match key {
+        Some(id) if scenario.has_webhooks => (None, Credentials::signature((now, changes_at), id, &body, forgery)),
+        key => (key, Credentials::api_key(now, changes_at)),
+    };
     let event = Event {
         version: "2.0",
         raw_path: path,
@@ -368,10 +399,9 @@ fn event(scenario: &Scenario, now: Duration, request: u64, sending: &Sending) ->
         headers: RequestHeaders {
             content_type: "application/json",
             host: "api.example.com",
-            // The items of a batch have their keys.
-            idempotency_key: messages.map(Message::key).next().filter(|_| !sending.is_batch),
+            idempotency_key,
             traceparent: traceparent(request),
-            x_api_key: KEYS[usize::from(now >= scenario.key_changes_at)],
+            credentials,
         },
         request_context: json!({
             "http": { "method": "POST", "path": path, "sourceIp": "192.0.2.1" },
@@ -404,7 +434,8 @@ struct RequestHeaders {
     #[serde(skip_serializing_if = "Option::is_none")]
     idempotency_key: Option<String>,
     traceparent: String,
-    x_api_key: &'static str,
+    #[serde(flatten)]
+    credentials: Credentials,
 }
 
 /// Returns the trace context of a request, which its messages keep. Its ids must not be zero.

@@ -2,9 +2,9 @@
 //! handlers, in one process in turn and on virtual time. One seed decides everything.
 //!
 //! The ingress and consumer are the libraries that functions are made of, unmodified: requests are events of API
-//! Gateway, the ingress speaks HTTP to SQS on streams in memory, the mapping is the one of `cargo local`, and the
-//! consumer calls SQS through the SDK. To RabbitMQ all three speak AMQP, on streams in memory. Only the network, the
-//! processes and the time are simulated. docs/proof.md says what is checked.
+//! Gateway, both functions speak HTTP to SQS on streams in memory, and the mapping is the one of `cargo local`. To
+//! RabbitMQ all three speak AMQP, on streams in memory. Only the network, the processes and the time are simulated.
+//! docs/proof.md says what is checked.
 //!
 //! The simulation needs Linux, where it replaces the clocks of the process: `clock.rs`.
 
@@ -18,6 +18,7 @@ mod aws_service;
 mod client;
 mod clock;
 mod consumer;
+mod credentials;
 mod deploy;
 mod dice;
 mod dynamodb;

@@ -22,6 +22,7 @@ pub(crate) enum Property {
     StoredEffectsHappenOnce,
     StatusesAreTrue,
     RateLimitsHold,
+    SignaturesHold,
     InvocationsEndInTime,
     LogsAddUp,
     MetricsAddUp,
@@ -29,7 +30,7 @@ pub(crate) enum Property {
 }
 
 impl Property {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::AcceptedIsStored,
         Self::NotStoredIsTrue,
         Self::RepeatsHaveOneId,
@@ -47,6 +48,7 @@ impl Property {
         Self::StoredEffectsHappenOnce,
         Self::StatusesAreTrue,
         Self::RateLimitsHold,
+        Self::SignaturesHold,
         Self::InvocationsEndInTime,
         Self::LogsAddUp,
         Self::MetricsAddUp,
@@ -73,8 +75,8 @@ impl Property {
             Self::RequestsAreAnswered => {
                 "Every request is answered before its timeout, with a result for each item of a batch: with 202, with \
                  503 if there are faults or wrong clocks, with 413 if its payload is larger than the contract or the queue \
-                 allows, with 429 if the route has a rate limit, or, if its idempotency key is stored, with 409, or \
-                 with 422 if another message has the key."
+                 allows, with 429 if the route has a rate limit, with 401 if it is a webhook, or, if its idempotency \
+                 key is stored, with 409, or with 422 if another message has the key."
             }
             Self::NothingIsLost => {
                 "A message leaves the queue only after it was handled or is in the dead-letter queue, and the queue of \
@@ -125,6 +127,11 @@ impl Property {
                  time, unless the table had a fault and the limit is open then. A request is refused only if those \
                  that may have counted use the limit up, twice those of which a call to the table had a fault; and \
                  `Retry-After` does not exceed how long that takes."
+            }
+            Self::SignaturesHold => {
+                "A webhook with a forged, old or postdated signature, or one that is so by the clock of the ingress, is \
+                 refused, is not on a queue and does not count against a rate limit. No other is refused for its \
+                 signature."
             }
             Self::InvocationsEndInTime => "An invocation of the consumer ends before the timeout of the function.",
             Self::LogsAddUp => {

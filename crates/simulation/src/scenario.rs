@@ -27,7 +27,7 @@ const IDLE_MAX: Duration = Duration::from_secs(6 * 3_600);
 
 /// How far the clock of an environment is wrong, at most: more than the date of a signature may be,
 /// [`SIGNED_WITHIN`](crate::http_server::SIGNED_WITHIN).
-const SKEW_MAX: Duration = Duration::from_secs(6 * 60);
+pub(crate) const SKEW_MAX: Duration = Duration::from_secs(6 * 60);
 
 /// How many messages are sent at the same time, at most.
 pub(crate) const BURST_MAX: u32 = 32;
@@ -58,6 +58,9 @@ const ARCHIVE_EVERY: u32 = 8;
 
 /// In one of so many of the seeds with neither, each message of a client is sent to a second queue too, one of SQS.
 const COPIES_EVERY: u32 = 4;
+
+/// In one of so many seeds, messages are webhooks, unless they have statuses, which are read with an API key.
+const WEBHOOKS_EVERY: u32 = 8;
 
 /// In one of so many seeds, the routes have a rate limit, which is counted in DynamoDB.
 const RATE_LIMIT_EVERY: u32 = 8;
@@ -94,6 +97,8 @@ pub(crate) struct Scenario {
     pub(crate) has_keys: bool,
     /// Whether the statuses of messages are.
     pub(crate) has_statuses: bool,
+    /// Whether messages that are no items of a batch are webhooks, which their provider signs.
+    pub(crate) has_webhooks: bool,
     /// What all environments of the ingress count together, in DynamoDB too.
     pub(crate) rate_limit: Option<RateLimit>,
     /// Whether messages of clients are sent to a second queue too.
@@ -121,7 +126,7 @@ pub(crate) struct Scenario {
     pub(crate) redrives: Vec<Duration>,
     /// Whether the dead-letter tool does so, or a message move task of SQS.
     pub(crate) has_tool: bool,
-    /// When clients change to the second API key.
+    /// When clients change to the second API key, and the provider of webhooks to the second secret.
     pub(crate) key_changes_at: Duration,
     pub(crate) messages: Vec<Message>,
     /// The numbers of those whose idempotency keys are stored, by key.
@@ -207,6 +212,7 @@ impl Scenario {
             has_payloads,
             has_keys,
             has_statuses,
+            has_webhooks: !has_statuses && dice.about("webhooks", 0).u32(0..WEBHOOKS_EVERY) == 0,
             rate_limit: rate_limit(dice, count),
             has_copies,
             has_archive,
@@ -246,8 +252,9 @@ impl Scenario {
 
     /// Returns what the routes have.
     pub(crate) fn api(&self) -> Api {
-        let Self { fifo, has_keys, rate_limit, has_payloads, has_statuses, has_copies, has_archive, .. } = *self;
-        Api { has_keys, is_open: fifo, rate_limit, has_payloads, has_statuses, has_copies, has_archive }
+        let Self { fifo, has_keys, rate_limit, has_webhooks, has_payloads, has_statuses, .. } = *self;
+        let Self { has_copies, has_archive, .. } = *self;
+        Api { has_keys, is_open: fifo, rate_limit, has_webhooks, has_payloads, has_statuses, has_copies, has_archive }
     }
 
     /// Returns the handlers of the version that is deployed.

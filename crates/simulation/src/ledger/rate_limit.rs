@@ -117,8 +117,11 @@ impl Ledger {
 
     /// The table has counted a request.
     pub(crate) fn limit_counted(&mut self, now: Duration, request: u64) {
-        if let Some(attempt) = self.attempts.get_mut(index(request)) {
-            attempt.counted_at = Some(now);
+        let Some(attempt) = self.attempts.get_mut(index(request)) else { return };
+        attempt.counted_at = Some(now);
+        if attempt.is_forged {
+            let details = format!("forged request {request} has counted against the rate limit");
+            self.violated(now, Property::SignaturesHold, &details);
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use super::{Ledger, index};
+use crate::credentials::Validity;
 use crate::metrics::Metrics;
 use crate::property::Property;
 use crate::scenario::Scenario;
@@ -20,6 +21,8 @@ pub(super) struct Attempt {
     metrics: Metrics,
     /// Whether a fault has hit the store in the request.
     pub(super) is_store_touched: bool,
+    /// Whether an attacker has sent it.
+    pub(super) is_forged: bool,
     /// When the table has counted it against its rate limit.
     pub(super) counted_at: Option<Duration>,
 }
@@ -82,6 +85,38 @@ impl Ledger {
         first
     }
 
+    /// An attacker sends a request with these messages; returns the number of the first, as of one of a client.
+    pub(crate) fn forged(&mut self, messages: &[u32]) -> u64 {
+        let first = self.requested(messages);
+        self.attempts.iter_mut().skip(index(first)).for_each(|attempt| attempt.is_forged = true);
+        first
+    }
+
+    /// A request was answered whose signature is of this validity by the clock of the ingress.
+    pub(crate) fn signature_answered(
+        &mut self,
+        now: Duration,
+        scenario: &Scenario,
+        request: u64,
+        validity: Validity,
+        status: u16,
+        has_id: bool,
+    ) {
+        let Some(message) = self.attempts.get(index(request)).map(|attempt| attempt.message) else { return };
+        let is_right = match (validity, status) {
+            (Validity::Uncertain, _) | (Validity::Invalid, 401) => true,
+            // The secret cannot be read, or the body was not.
+            (Validity::Invalid, 503) => !has_id && !scenario.is_undisturbed(),
+            (Validity::Invalid, 413) => scenario.is_too_large(message),
+            (Validity::Invalid, _) | (Validity::Valid, 401) => false,
+            (Validity::Valid, _) => true,
+        };
+        if !is_right {
+            let details = format!("message {message}: {status} for a signature that is {validity:?}");
+            self.violated(now, Property::SignaturesHold, &details);
+        }
+    }
+
     /// A fault has hit the store of the idempotency key, the status and the rate limit of a request.
     pub(crate) fn touch_key(&mut self, request: u64) {
         if let Some(attempt) = self.attempts.get_mut(index(request)) {
@@ -98,6 +133,10 @@ impl Ledger {
         let attempts = self.attempts.get_mut(index(request)..).unwrap_or_default();
         let Some(attempt) = attempts.iter_mut().find(|attempt| attempt.message == message) else { return };
         attempt.stored.insert(queue);
+        if attempt.is_forged {
+            let details = format!("a forged request with message {message} was stored on {queue:?}");
+            return self.violated(now, Property::SignaturesHold, &details);
+        }
         if attempt.refused.contains(queue) {
             let details = format!("message {message} was stored on {queue:?} after the answer that it was not");
             self.violated(now, Property::NotStoredIsTrue, &details);
