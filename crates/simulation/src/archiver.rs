@@ -17,10 +17,9 @@ use tokio::time::timeout;
 
 use crate::BoxError;
 use crate::aws_service::Caller;
-use crate::client::variable;
 use crate::clock::{Skew, Skewed};
 use crate::fault::Site;
-use crate::function::{self, Fate, LocalFunction, killed};
+use crate::function::{self, Fate, LocalFunction, killed, variable};
 use crate::http_server;
 use crate::killable::Killable;
 use crate::message::numbers_in;

@@ -18,12 +18,11 @@ use tokio::time::timeout;
 
 use crate::BoxError;
 use crate::aws_service::Caller;
-use crate::client::variable;
 use crate::clock::{Skew, Skewed};
 use crate::deploy::Handlers;
 use crate::dynamodb::TABLE;
 use crate::fault::Site;
-use crate::function::{self, Fate, LocalFunction, killed};
+use crate::function::{self, Fate, LocalFunction, killed, variable};
 use crate::handlers;
 use crate::http_server;
 use crate::killable::Killable;

@@ -13,9 +13,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use sluicegate_contract::secret_entry::ApiKey;
+use sluicegate_ingress::{OUTAGE_GRACE, REFRESH_AFTER};
 
 use crate::clock::{START_UNIX_S, Skew};
 use crate::dice::Dice;
+use crate::ingress::TIMEOUT;
 use crate::scenario::SKEW_MAX;
 
 /// The names of the lists of the secret.
@@ -29,9 +31,11 @@ const KEYS: [&str; 2] = ["first-key", "second-key"];
 const SIGNING_KEYS: [[u8; 32]; 2] = [[1; 32], [2; 32]];
 const OTHER_SIGNING_KEY: [u8; 32] = [3; 32];
 
-/// How long both are in the secret before and after clients change. Longer than the ingress uses a secret without
-/// reading it again, also while the store is away.
+/// How long both are in the secret before and after clients change. Longer than [`UNREAD_MAX`].
 const OVERLAP: Duration = Duration::from_secs(4_200);
+
+/// How long the ingress uses a secret without reading it again, also while the store is away.
+const UNREAD_MAX: Duration = REFRESH_AFTER.saturating_add(OUTAGE_GRACE);
 
 /// How far the time of a signature may be from that of the ingress.
 const TOLERANCE: Duration = Duration::from_secs(300);
@@ -87,8 +91,10 @@ impl Credentials {
             Some(Forgery::Postdated) => now + Duration::from_secs(START_UNIX_S) + REPLAYED_AFTER,
             _ => now + Duration::from_secs(START_UNIX_S),
         };
+        let is_retired = now > changes_at + OVERLAP + UNREAD_MAX + TIMEOUT;
         let key = match forgery {
-            Some(Forgery::OtherKey) => OTHER_SIGNING_KEY,
+            Some(Forgery::RetiredKey) if is_retired => SIGNING_KEYS[0],
+            Some(Forgery::RetiredKey | Forgery::OtherKey) => OTHER_SIGNING_KEY,
             _ => SIGNING_KEYS[usize::from(now >= changes_at)],
         };
         let timestamp = at.as_secs().to_string();
@@ -109,6 +115,9 @@ impl Credentials {
 pub(crate) enum Forgery {
     /// It is made with another key.
     OtherKey,
+    /// It is made with the key before the rotation, once no execution environment may accept it; with another key
+    /// until then.
+    RetiredKey,
     /// It is that of a webhook with another body.
     OtherBody,
     /// It is that of a webhook with another id.
@@ -123,7 +132,7 @@ impl Forgery {
     /// Returns the forged request that comes before this message, if there is one.
     pub(crate) fn before(dice: &Dice, message: u32) -> Option<Self> {
         let mut rng = dice.about("forgery", u64::from(message));
-        let all = [Self::OtherKey, Self::OtherBody, Self::OtherId, Self::Replayed, Self::Postdated];
+        let all = [Self::OtherKey, Self::RetiredKey, Self::OtherBody, Self::OtherId, Self::Replayed, Self::Postdated];
         (rng.u32(0..FORGED_EVERY) == 0).then(|| rng.choice(all)).flatten()
     }
 }

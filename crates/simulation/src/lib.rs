@@ -12,6 +12,7 @@
 // A future of the ingress contains those of every broker.
 #![recursion_limit = "256"]
 
+mod answer;
 mod api;
 mod archiver;
 mod aws_service;
@@ -27,6 +28,7 @@ mod fault;
 mod function;
 mod handlers;
 mod http_server;
+mod ingress;
 mod killable;
 mod ledger;
 mod log;
@@ -36,6 +38,7 @@ mod polled_sqs;
 mod property;
 mod rabbitmq;
 mod redrive;
+mod request;
 mod s3;
 mod scenario;
 mod sdk;

@@ -152,7 +152,7 @@ impl Scenario {
         let mut of_rabbitmq = dice.about("rabbitmq", 0);
         let (mut of_payloads, mut of_keys) = (dice.about("payloads", 0), dice.about("keys", 0));
         let (mut of_statuses, mut of_copies) = (dice.about("statuses", 0), dice.about("copies", 0));
-        let mut of_archive = dice.about("archive", 0);
+        let (mut of_archive, mut of_webhooks) = (dice.about("archive", 0), dice.about("webhooks", 0));
         let mut rates = [0; Site::ALL.len()];
         for site in Site::ALL {
             let rng = match site {
@@ -180,6 +180,9 @@ impl Scenario {
         let has_payloads = !rabbitmq && of_payloads.u32(0..PAYLOADS_EVERY) == 0;
         let has_keys = !has_payloads && of_keys.u32(0..KEYS_EVERY) == 0;
         let has_statuses = of_statuses.u32(0..STATUSES_EVERY) == 0;
+        let has_webhooks = !has_statuses && of_webhooks.u32(0..WEBHOOKS_EVERY) == 0;
+        // Secrets are removed within hours.
+        let idle = if has_webhooks && of_webhooks.bool() { IDLE_MAX.mul_f64(of_webhooks.f64()) } else { idle };
         let has_archive = of_archive.u32(0..ARCHIVE_EVERY) == 0;
         let has_copies = has_archive || !has_statuses && of_copies.u32(0..COPIES_EVERY) == 0;
         let is_archive_away = has_archive && !is_calm && of_archive.u32(0..4) == 0;
@@ -212,7 +215,7 @@ impl Scenario {
             has_payloads,
             has_keys,
             has_statuses,
-            has_webhooks: !has_statuses && dice.about("webhooks", 0).u32(0..WEBHOOKS_EVERY) == 0,
+            has_webhooks,
             rate_limit: rate_limit(dice, count),
             has_copies,
             has_archive,

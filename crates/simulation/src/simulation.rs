@@ -18,12 +18,13 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::BoxError;
 use crate::archiver::{self, PolledArchive};
-use crate::client::{self, IngressFunction};
+use crate::client::Client;
 use crate::clock::{self, START_UNIX_S, VirtualClock};
 use crate::consumer;
 use crate::dice::Dice;
 use crate::fault::FaultId;
-use crate::function::LocalFunction;
+use crate::function::{LocalFunction, variable};
+use crate::ingress::IngressFunction;
 use crate::log::Outcomes;
 use crate::message::{Message, Sender};
 use crate::polled_sqs::PolledSqs;
@@ -157,7 +158,7 @@ async fn simulate(settings: &Settings, links: &Links) -> Result<Run, BoxError> {
     let _logged = tracing::subscriber::set_default(Outcomes(Arc::clone(&world)));
 
     let store = AnyStore::Memory(MemoryStore::default());
-    let sdk_config = sdk_config(client::variable)?;
+    let sdk_config = sdk_config(variable)?;
     let mapping = Mapping::start(&world, consumer::start(&world, store))?;
     let archive = scenario.has_archive.then(|| {
         SqsMapping::start(
@@ -184,7 +185,10 @@ async fn simulate(settings: &Settings, links: &Links) -> Result<Run, BoxError> {
         sleep_until(started + sending.at).await;
         let other = sending.messages.first().and_then(|number| scenario.messages.get(*number as usize));
         match other.filter(|message| message.sender != Sender::Client) {
-            None => drop(senders.spawn(Arc::clone(&ingress).client(sending))),
+            None => {
+                let client = Client::new(Arc::clone(&world), Arc::clone(&ingress));
+                drop(senders.spawn(client.run(sending)));
+            }
             Some(message) => send_by_another(&world, message).await?,
         }
     }

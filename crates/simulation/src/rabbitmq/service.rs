@@ -27,10 +27,10 @@ use super::link::{Link, Links};
 use super::queue::{Death, Message};
 use super::runtime;
 use crate::BoxError;
-use crate::client::request_of;
 use crate::fault::{Kind, Site};
 use crate::ledger::Queue;
 use crate::message::number_in;
+use crate::request::request_of;
 use crate::world::{Injected, World};
 
 /// The queue with its exchange.
