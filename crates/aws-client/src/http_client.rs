@@ -134,7 +134,8 @@ impl Connections {
         loop {
             let (mut sender, is_new) = match self.take() {
                 Some(sender) => (sender, false),
-                None => (self.connect().await?, true),
+                // Boxed, because its future is several KB, which each request would move.
+                None => (Box::pin(self.connect()).await?, true),
             };
             is_sending.store(true, Ordering::Relaxed);
             let mut failed = match sender.try_send_request(request).await {
