@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import watching
@@ -53,7 +54,10 @@ faults = []
 
 
 def main():
-    lint()
+    # The tools run beside the checks of this process.
+    pool = ThreadPoolExecutor(os.cpu_count())
+    tools = [pool.submit(run, *command) for command in lints()]
+    tools += [pool.submit(builds_what_the_broker_needs, broker) for broker in BROKERS]
     # Every option on, and every option off.
     full = {broker: with_broker(broker, MSK, Deployment=CANARY, AlarmEmail="a@b") for broker in BROKERS}
     bare = {broker: with_broker(broker, WITH_PASSWORD, Monitoring="no") for broker in BROKERS}
@@ -87,8 +91,8 @@ def main():
         no_dangling_reference(Stack("infra/broker.yaml", parameters))
     versions_and_sizes_fit()
     faults.extend(watching.unwritten())
-    for broker in BROKERS:
-        builds_what_the_broker_needs(broker)
+    for tool in tools:
+        tool.result()
     for each in dict.fromkeys(faults):
         print(each)
     print("templates: " + (f"{len(faults)} faults" if faults else f"valid with Broker={', '.join(BROKERS)}"))
@@ -120,14 +124,14 @@ def run(*command, **environment):
 # ---- lint ----------------------------------------------------------------------------------------------------------------
 
 
-def lint():
+def lints():
     # cfn-lint checks both sides of every condition; with a given parameter it checks one side more thoroughly.
-    run("cfn-lint", "--", *TEMPLATES)
+    yield ["cfn-lint", "--", *TEMPLATES]
     for broker in BROKERS:
         for deployment in ["AllAtOnce", CANARY]:
-            run("cfn-lint", "--parameters", f"Broker={broker}", f"Deployment={deployment}", "--", "template.yaml")
+            yield ["cfn-lint", "--parameters", f"Broker={broker}", f"Deployment={deployment}", "--", "template.yaml"]
     for template in TEMPLATES:
-        run("sam", "validate", "--lint", "--template-file", template)
+        yield ["sam", "validate", "--lint", "--template-file", template]
 
 
 def no_dangling_reference(stack):
