@@ -192,7 +192,7 @@ pub(crate) async fn satisfied<'c, S: SecretSource>(
         return Ok(Satisfied { caller: Caller::Anonymous, scheme: None, claims: None });
     }
     let url = signed_url(routed, contract, public_url);
-    let checks = Checks { contract, secrets, url, now_unix_s, deadline };
+    let checks = Checks { contract, secrets, url, arrived: Moment::now(now_unix_s), now_unix_s, deadline };
     checks.with_keys(routed).await?.into_result()
 }
 

@@ -112,24 +112,28 @@ impl SecretSource for SecretsManager {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     at: Instant,
-    unix_s: i64,
+    /// The time since 1970.
+    wall: Duration,
 }
 
 impl Moment {
     /// Returns the present, with the wall clock at `now_unix_s` (seconds since 1970).
     pub(crate) fn now(now_unix_s: i64) -> Self {
-        Self { at: Instant::now(), unix_s: now_unix_s }
+        Self { at: Instant::now(), wall: Duration::from_secs(u64::try_from(now_unix_s).unwrap_or_default()) }
+    }
+
+    /// Returns the present within the request that came at this moment.
+    pub(crate) fn present(self) -> Self {
+        self.later(self.at.elapsed())
     }
 
     pub(crate) fn later(self, by: Duration) -> Self {
-        let by_s = i64::try_from(by.as_secs()).unwrap_or(i64::MAX);
-        Self { at: self.at + by, unix_s: self.unix_s.saturating_add(by_s) }
+        Self { at: self.at + by, wall: self.wall.saturating_add(by) }
     }
 
     /// Returns the age at `now`, zero if this is later.
     pub(crate) fn age(self, now: Self) -> Duration {
-        let wall_s = u64::try_from(now.unix_s.saturating_sub(self.unix_s)).unwrap_or_default();
-        now.at.saturating_duration_since(self.at).max(Duration::from_secs(wall_s))
+        now.at.saturating_duration_since(self.at).max(now.wall.saturating_sub(self.wall))
     }
 }
 

@@ -20,6 +20,9 @@ pub(super) struct Checks<'s, 'c, S> {
     pub(super) contract: &'c Contract,
     pub(super) secrets: &'s Secrets<S>,
     pub(super) url: Option<String>,
+    /// When the request came.
+    pub(super) arrived: Moment,
+    /// The same in seconds since 1970.
     pub(super) now_unix_s: i64,
     pub(super) deadline: Instant,
 }
@@ -40,8 +43,7 @@ impl<'c, S: SecretSource> Checks<'_, 'c, S> {
         loop {
             let verdict = self.verdict(routed, &keys).await?;
             let Some(url) = verdict.needed_key() else { return Ok(verdict) };
-            let moment = Moment::now(self.now_unix_s);
-            let now = Now { moment, unix_s: self.now_unix_s, deadline: self.deadline };
+            let now = Now { moment: self.arrived.present(), unix_s: self.now_unix_s, deadline: self.deadline };
             let lacking = keys.found.iter().find(|keys| keys.url() == url.as_str()).cloned();
             match self.secrets.published.keys(url, lacking.as_ref(), now).await {
                 Ok(found) => {
@@ -56,8 +58,8 @@ impl<'c, S: SecretSource> Checks<'_, 'c, S> {
     /// Authorizes with the cached secrets while they are fresh, and fetches secrets only if the decision depends on
     /// them.
     async fn verdict(&self, routed: &Routed<'_>, keys: &Keys) -> Result<Alternatives<'c>, Rejection> {
-        let Self { contract, secrets, ref url, now_unix_s, .. } = *self;
-        let (now, url) = (Moment::now(now_unix_s), url.as_deref().unwrap_or_default());
+        let Self { contract, secrets, ref url, arrived, now_unix_s, .. } = *self;
+        let (now, url) = (arrived.present(), url.as_deref().unwrap_or_default());
         let authorize =
             |keyring: &Keyring| Authorization { routed, contract, keyring, keys, url, now, now_unix_s }.verdict();
         let keyring = match secrets.fresh(now) {

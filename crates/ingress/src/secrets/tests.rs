@@ -1,5 +1,7 @@
 //! Tests of parsing: usable entries and faults.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use sluicegate_contract::Contract;
@@ -180,4 +182,16 @@ fn an_unusable_list_keeps_the_previous_one() {
     }
     let (emptied, _) = read(&json!({ "api-keys": [] }), Some(&before));
     assert_eq!(emptied.api_keys("api-keys", Moment::now(0)).unwrap().len(), 0, "an empty list is valid");
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_clocks_of_a_moment_are_of_the_same_time() {
+    let arrived = Moment::now(100);
+    tokio::time::advance(Duration::from_millis(1_764)).await;
+    let failed = arrived.present();
+    tokio::time::advance(Duration::from_millis(3_236)).await;
+    assert_eq!(failed.age(Moment::now(105)), Duration::from_millis(3_236));
+    // The wall clock alone has advanced, or was set back.
+    assert_eq!(failed.age(Moment::now(3_700)).as_secs(), 3_598);
+    assert_eq!(failed.age(Moment::now(0)), Duration::from_millis(3_236));
 }
