@@ -104,7 +104,8 @@ impl Connections {
 
     /// Sets what opens the streams of connections, in place of TCP and TLS.
     #[cfg(feature = "in-process")]
-    pub(crate) fn with_dialer(mut self, dialer: Option<Dialer>) -> Self {
+    #[must_use]
+    pub fn with_dialer(mut self, dialer: Option<Dialer>) -> Self {
         self.dialer = dialer;
         self
     }

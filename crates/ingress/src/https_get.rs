@@ -13,6 +13,8 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Uri, header::HOST};
 use http_body_util::{BodyExt, Full, Limited};
+#[cfg(feature = "in-process")]
+use sluicegate_aws_client::http_client::Dialer;
 use sluicegate_aws_client::http_client::{ClientConfig, ConnectionError, Connections, TlsError, tls_config};
 use sluicegate_queue::chain;
 
@@ -22,6 +24,9 @@ pub(crate) struct HttpsGet {
     tls: OnceLock<Arc<ClientConfig>>,
     /// The servers that answer in place of hosts, without TLS.
     endpoints: Endpoints,
+    /// Opens the streams, in place of TCP.
+    #[cfg(feature = "in-process")]
+    dialer: Option<Dialer>,
 }
 
 /// The servers that answer in place of hosts.
@@ -72,7 +77,13 @@ pub(crate) enum GetError {
 impl HttpsGet {
     /// Returns a client that sends the requests for some hosts to other servers, without TLS.
     pub(crate) fn to(endpoints: Endpoints) -> Self {
-        Self { tls: OnceLock::new(), endpoints }
+        Self { endpoints, ..Self::default() }
+    }
+
+    /// Returns a client of a peer in this process, which answers in place of every host, without TLS.
+    #[cfg(feature = "in-process")]
+    pub(crate) fn in_process(dialer: Dialer) -> Self {
+        Self { dialer: Some(dialer), ..Self::to(Endpoints::All("http://in-process".to_owned())) }
     }
 
     /// Returns the body of a URL.
@@ -96,6 +107,8 @@ impl HttpsGet {
         };
         let url: Uri = url.parse().map_err(|error: http::uri::InvalidUri| refused(chain(&error)))?;
         let connections = Connections::new(&url, || self.tls()).map_err(|error| unavailable(&error))?;
+        #[cfg(feature = "in-process")]
+        let connections = connections.with_dialer(self.dialer.clone());
         let path = url.path_and_query().map_or("/", |path| path.as_str());
         let request = Request::get(path).header(HOST, host).body(Full::<Bytes>::default());
         let request = request.map_err(|error| refused(chain(&error)))?;

@@ -206,6 +206,14 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         self
     }
 
+    /// Fetches published keys from a peer in this process.
+    #[cfg(feature = "in-process")]
+    #[must_use]
+    pub fn with_key_server(mut self, dialer: sluicegate_aws_client::http_client::Dialer) -> Self {
+        self.secrets.published = published_keys::KeyCache::in_process(dialer);
+        self
+    }
+
     /// Exports the spans of each request before its answer.
     #[cfg(feature = "otlp")]
     #[must_use]

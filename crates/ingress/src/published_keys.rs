@@ -17,6 +17,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "in-process")]
+use sluicegate_aws_client::http_client::Dialer;
 use sluicegate_aws_client::http_client::trust_roots;
 use sluicegate_webhook::{KeyUrl, PublishedKeys};
 use tokio::time::Instant;
@@ -135,6 +137,12 @@ impl KeyCache {
     /// Returns a cache that fetches the files of some hosts from other servers, without TLS.
     pub(crate) fn to(endpoints: Endpoints) -> Self {
         Self(Arc::new(Inner { https: HttpsGet::to(endpoints), ..Inner::default() }))
+    }
+
+    /// Returns a cache that fetches every file from a peer in this process.
+    #[cfg(feature = "in-process")]
+    pub(crate) fn in_process(dialer: Dialer) -> Self {
+        Self(Arc::new(Inner { https: HttpsGet::in_process(dialer), ..Inner::default() }))
     }
 
     /// Returns the keys of a URL. `lacking` are keys of it that lack the one that is needed.

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use sluicegate_contract::Contract;
 
 use crate::BoxError;
-use crate::credentials::{API_KEYS, WEBHOOK_SECRETS};
+use crate::credentials::{API_KEYS, Scheme, WEBHOOK_SECRETS};
+use crate::issuer::{AUDIENCE, ISSUER};
 
 /// The route for messages.
 pub(crate) const ROUTE: &str = "/work";
@@ -55,8 +56,8 @@ pub(crate) struct Api {
     pub(crate) is_open: bool,
     /// `rateLimit` with `store: dynamodb`.
     pub(crate) rate_limit: Option<RateLimit>,
-    /// Whether messages are webhooks. Batches have an API key.
-    pub(crate) has_webhooks: bool,
+    /// How single messages are authenticated.
+    pub(crate) scheme: Scheme,
     /// `largePayloads: s3`.
     pub(crate) has_payloads: bool,
     /// `status: true`.
@@ -97,7 +98,12 @@ impl Api {
         let api_key = header("x-api-key", API_KEYS);
         let mut webhook = header("webhook-signature", WEBHOOK_SECRETS);
         webhook["x-signature"] = "standard-webhooks".into();
-        let scheme = if self.has_webhooks { "webhook" } else { "apiKey" };
+        let token = json!({ "type": "http", "scheme": "bearer", "x-jwt": { "issuer": ISSUER, "audience": AUDIENCE } });
+        let scheme = match self.scheme {
+            Scheme::ApiKey => "apiKey",
+            Scheme::Webhook => "webhook",
+            Scheme::Token => "token",
+        };
         let route = |id: &str, scheme: &str, schema: &Value, enqueue: Value| {
             json!({
                 "post": {
@@ -116,14 +122,15 @@ impl Api {
                 ROUTE: route("send", scheme, &work, self.enqueue()),
                 BATCH_ROUTE: route("sendBatch", "apiKey", &batch, self.enqueue_batch()),
             },
-            "components": { "securitySchemes": { "apiKey": api_key, "webhook": webhook } },
+            "components": { "securitySchemes": { "apiKey": api_key, "webhook": webhook, "token": token } },
         })
     }
 
     /// Returns `x-sluicegate` of the route for messages.
     fn enqueue(self) -> Value {
+        let is_webhook = self.scheme == Scheme::Webhook;
         let mut enqueue =
-            self.enqueue_from(if self.has_webhooks { "{header.webhook-id}" } else { "{header.idempotency-key}" });
+            self.enqueue_from(if is_webhook { "{header.webhook-id}" } else { "{header.idempotency-key}" });
         if self.has_keys {
             enqueue["idempotency"]["store"] = "dynamodb".into();
             enqueue["idempotency"]["onStoreFailure"] = on_store_failure(self.is_open).into();

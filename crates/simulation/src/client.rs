@@ -7,7 +7,8 @@ use tokio::time::sleep;
 
 use crate::BoxError;
 use crate::answer::{Item, codes, concluded};
-use crate::credentials::{Forgery, Validity};
+use crate::credentials::{Scheme, Validity};
+use crate::forgery::Forgery;
 use crate::ingress::IngressFunction;
 use crate::ledger::{Admission, Conclusion};
 use crate::request::event;
@@ -32,8 +33,8 @@ impl Client {
     /// its first message is to be repeated.
     pub(crate) async fn run(self, sending: Sending) -> Result<(), BoxError> {
         let first = sending.messages.first().and_then(|number| self.world.scenario.messages.get(*number as usize));
-        if let Some(message) = first.filter(|_| self.world.scenario.has_webhooks && !sending.is_batch)
-            && let Some(forgery) = Forgery::before(&self.world.dice, message.number)
+        if let Some(message) = first.filter(|_| !sending.is_batch)
+            && let Some(forgery) = Forgery::before(&self.world.dice, message.number, self.world.scenario.scheme)
         {
             self.forge(&sending, forgery).await?;
         }
@@ -98,13 +99,13 @@ impl Client {
             world.ledger().answered_otherwise(now, left, &format!("{} results", results.len()));
             return Ok(None);
         }
-        let is_webhook = world.scenario.has_webhooks && !left.is_batch;
+        let scheme = if left.is_batch { Scheme::ApiKey } else { world.scenario.scheme };
         let sent = std::mem::take(&mut left.messages);
         for ((attempt, number), Item { status, id, code, destinations }) in (request..).zip(sent).zip(results) {
             let code = code.as_deref().unwrap_or_default();
             world.record(format_args!("answer {number} {status} {code}"));
-            if is_webhook {
-                let validity = Validity::new(skew, now - came);
+            if scheme != Scheme::ApiKey {
+                let validity = Validity::new(scheme, skew, now - came);
                 world.ledger().signature_answered(now, &world.scenario, attempt, validity, status, id.is_some());
             }
             let conclusion = match (status, id) {
@@ -126,7 +127,7 @@ impl Client {
                 (422, None) if world.scenario.shares_key(number) && code == "idempotency_key_reused" => {
                     Conclusion::KeyReused
                 }
-                (401, None) if is_webhook && code == "credentials_invalid" => Conclusion::NotStored,
+                (401, None) if scheme != Scheme::ApiKey && code == "credentials_invalid" => Conclusion::NotStored,
                 (503, Some(_)) => concluded(&destinations.unwrap_or_default()),
                 (503, None) => Conclusion::NotStored,
                 (413, None) if world.scenario.is_too_large(number) => Conclusion::TooLarge,

@@ -1,5 +1,5 @@
-//! What clients prove with who they are: an API key, or the signature of a webhook. Also the secret that has both, and
-//! what an attacker forges.
+//! [`Credentials`]: what clients prove with who they are: an API key, the signature of a webhook, or a token of an
+//! issuer. Also the secret that has the keys of the first two.
 //!
 //! A webhook is signed as [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md)
 //! says. That is written here again, as the ingress would agree with its own library also if both are wrong.
@@ -15,9 +15,11 @@ use sha2::{Digest as _, Sha256};
 use sluicegate_contract::secret_entry::ApiKey;
 use sluicegate_ingress::{OUTAGE_GRACE, REFRESH_AFTER};
 
+use crate::BoxError;
 use crate::clock::{START_UNIX_S, Skew};
-use crate::dice::Dice;
+use crate::forgery::Forgery;
 use crate::ingress::TIMEOUT;
+use crate::issuer;
 use crate::scenario::SKEW_MAX;
 
 /// The names of the lists of the secret.
@@ -37,14 +39,19 @@ const OVERLAP: Duration = Duration::from_secs(4_200);
 /// How long the ingress uses a secret without reading it again, also while the store is away.
 const UNREAD_MAX: Duration = REFRESH_AFTER.saturating_add(OUTAGE_GRACE);
 
-/// How far the time of a signature may be from that of the ingress.
-const TOLERANCE: Duration = Duration::from_secs(300);
+/// How far the clock of the ingress may be from the time of a signature.
+const TOLERANCE: Tolerance = Tolerance { late: Duration::from_secs(300), early: Duration::from_secs(300) };
 
 /// How old a webhook is that an attacker sends again. No wrong clock takes it for a new one.
-const REPLAYED_AFTER: Duration = TOLERANCE.saturating_add(SKEW_MAX).saturating_add(Duration::from_secs(60));
+const REPLAYED_AFTER: Duration = TOLERANCE.late.saturating_add(SKEW_MAX).saturating_add(Duration::from_secs(60));
 
-/// One of so many webhooks is forged before it is sent.
-const FORGED_EVERY: u32 = 8;
+/// How the messages that are no items of a batch are authenticated. Batches have an API key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scheme {
+    ApiKey,
+    Webhook,
+    Token,
+}
 
 /// Returns the text of the secret, if clients change what they prove themselves with at `changes_at`.
 pub(crate) fn secret(now: Duration, changes_at: Duration) -> Value {
@@ -68,15 +75,29 @@ fn live<T>(both: [T; 2], valid: [bool; 2]) -> impl Iterator<Item = T> {
 #[serde(untagged)]
 pub(crate) enum Credentials {
     #[serde(rename_all = "kebab-case")]
-    ApiKey { x_api_key: &'static str },
+    ApiKey {
+        x_api_key: &'static str,
+    },
     #[serde(rename_all = "kebab-case")]
-    Signature { webhook_id: String, webhook_timestamp: String, webhook_signature: String },
+    Signature {
+        webhook_id: String,
+        webhook_timestamp: String,
+        webhook_signature: String,
+    },
+    Token {
+        authorization: String,
+    },
 }
 
 impl Credentials {
     /// Returns an API key.
     pub(crate) fn api_key(now: Duration, changes_at: Duration) -> Self {
         Self::ApiKey { x_api_key: KEYS[usize::from(now >= changes_at)] }
+    }
+
+    /// Returns a token, which may be forged.
+    pub(crate) fn token(now: Duration, changes_at: Duration, forgery: Option<Forgery>) -> Result<Self, BoxError> {
+        Ok(Self::Token { authorization: format!("Bearer {}", issuer::token(now, changes_at, forgery)?) })
     }
 
     /// Returns the signature of a webhook, which may be forged.
@@ -110,34 +131,16 @@ impl Credentials {
     }
 }
 
-/// What is wrong with the signature of a request that an attacker has sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Forgery {
-    /// It is made with another key.
-    OtherKey,
-    /// It is made with the key before the rotation, once no execution environment may accept it; with another key
-    /// until then.
-    RetiredKey,
-    /// It is that of a webhook with another body.
-    OtherBody,
-    /// It is that of a webhook with another id.
-    OtherId,
-    /// It is that of long ago.
-    Replayed,
-    /// Its time is far in the future.
-    Postdated,
+/// How far the clock of the ingress may be from the time of a signature or a token.
+#[derive(Clone, Copy)]
+pub(crate) struct Tolerance {
+    /// How late it may be.
+    pub(crate) late: Duration,
+    /// How early it may be.
+    pub(crate) early: Duration,
 }
 
-impl Forgery {
-    /// Returns the forged request that comes before this message, if there is one.
-    pub(crate) fn before(dice: &Dice, message: u32) -> Option<Self> {
-        let mut rng = dice.about("forgery", u64::from(message));
-        let all = [Self::OtherKey, Self::RetiredKey, Self::OtherBody, Self::OtherId, Self::Replayed, Self::Postdated];
-        (rng.u32(0..FORGED_EVERY) == 0).then(|| rng.choice(all)).flatten()
-    }
-}
-
-/// Whether the ingress must accept a signature.
+/// Whether the ingress must accept a signature or a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Validity {
     Valid,
@@ -147,18 +150,23 @@ pub(crate) enum Validity {
 }
 
 impl Validity {
-    /// Returns the validity of a signature of when the request came, for an ingress with this clock that has answered
+    /// Returns the validity of credentials of when the request came, for an ingress with this clock that has answered
     /// `within` that time.
-    pub(crate) fn new(skew: Skew, within: Duration) -> Self {
+    pub(crate) fn new(scheme: Scheme, skew: Skew, within: Duration) -> Self {
+        let Tolerance { late, early } = match scheme {
+            Scheme::ApiKey => return Self::Valid,
+            Scheme::Webhook => TOLERANCE,
+            Scheme::Token => issuer::TOLERANCE,
+        };
         // The ingress goes by whole seconds.
         let second = Duration::from_secs(1);
-        let (least, most) = match skew {
-            Skew::Ahead(by) => (by, by + within + second),
-            Skew::Behind(by) => (by.saturating_sub(within + second), by + second),
+        let (least, most, tolerance) = match skew {
+            Skew::Ahead(by) => (by, by + within + second, late),
+            Skew::Behind(by) => (by.saturating_sub(within + second), by + second, early),
         };
-        if most <= TOLERANCE {
+        if most <= tolerance {
             Self::Valid
-        } else if least > TOLERANCE + second {
+        } else if least > tolerance + second {
             Self::Invalid
         } else {
             Self::Uncertain
@@ -184,7 +192,15 @@ mod tests {
             (Skew::Behind(s(310)), 10, Validity::Uncertain),
             (Skew::Behind(s(313)), 10, Validity::Invalid),
         ] {
-            assert_eq!(Validity::new(skew, s(within)), expected, "{skew:?} {within}");
+            assert_eq!(Validity::new(Scheme::Webhook, skew, s(within)), expected, "{skew:?} {within}");
+        }
+        for (skew, expected) in [
+            (Skew::Ahead(s(359)), Validity::Valid),
+            (Skew::Ahead(s(362)), Validity::Invalid),
+            (Skew::Behind(s(59)), Validity::Valid),
+            (Skew::Behind(s(63)), Validity::Invalid),
+        ] {
+            assert_eq!(Validity::new(Scheme::Token, skew, s(0)), expected, "{skew:?}");
         }
     }
 

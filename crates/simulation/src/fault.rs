@@ -14,6 +14,8 @@ pub(crate) enum Site {
     Copy,
     /// The ingress fetches the secret. The subject is the environment.
     Secret,
+    /// The ingress fetches the keys of the issuer of tokens. The subject is the environment.
+    Issuer,
     /// The ingress is invoked. The subject is the message.
     Ingress,
     /// The consumer sends to the dead-letter queue. The subject is the message.
@@ -51,11 +53,12 @@ pub(crate) enum Site {
 }
 
 impl Site {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Send,
         Self::SendBatch,
         Self::Copy,
         Self::Secret,
+        Self::Issuer,
         Self::Ingress,
         Self::DeadLetter,
         Self::Visibility,
@@ -81,6 +84,7 @@ impl Site {
             Self::SendBatch => "send-batch",
             Self::Copy => "copy",
             Self::Secret => "secret",
+            Self::Issuer => "issuer",
             Self::Ingress => "ingress",
             Self::DeadLetter => "dead-letter",
             Self::Visibility => "visibility",
@@ -116,6 +120,7 @@ impl Site {
             Self::Attributes => &[CutBefore, Fails, Late, Throttled],
             Self::Receive | Self::ArchiveQueue => &[CutAfter],
             Self::Secret => &[Fails, Late],
+            Self::Issuer => &[CutBefore, Fails, Late, Throttled],
             Self::Ingress | Self::Tool => &[Killed],
             Self::Store | Self::Keys | Self::Payload | Self::Redrive | Self::Archive => {
                 &[CutBefore, CutAfter, Fails, FailsAfter, Late, LateEffect, Throttled]

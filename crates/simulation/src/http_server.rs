@@ -29,7 +29,7 @@ pub(crate) const SIGNED_WITHIN: Duration = Duration::from_secs(5 * 60);
 
 /// A connection that ends without an answer.
 #[derive(Debug)]
-struct Cut;
+pub(crate) struct Cut;
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,21 +42,31 @@ impl std::error::Error for Cut {}
 /// Returns what opens the connections of a caller.
 pub(crate) fn dialer(world: &Arc<World>, caller: Caller) -> Dialer {
     let world = Arc::clone(world);
+    dialer_to(move |request| answer(Arc::clone(&world), caller.clone(), request))
+}
+
+/// Returns what opens connections to a server that answers so.
+pub(crate) fn dialer_to<F>(answer: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static) -> Dialer
+where
+    F: Future<Output = Result<Response<Full<Bytes>>, Cut>> + Send + 'static,
+{
     Dialer::new(move || {
         let (ours, theirs) = tokio::io::duplex(BUFFER_BYTES);
-        tokio::spawn(serve(ours, Arc::clone(&world), caller.clone()));
+        tokio::spawn(serve(ours, answer.clone()));
         Ok(theirs)
     })
 }
 
-async fn serve(stream: DuplexStream, world: Arc<World>, caller: Caller) {
-    let service = service_fn(|request| answer(&world, &caller, request));
+async fn serve<F>(stream: DuplexStream, answer: impl Fn(Request<Incoming>) -> F)
+where
+    F: Future<Output = Result<Response<Full<Bytes>>, Cut>>,
+{
     let mut http = http1::Builder::new();
     // A fault cuts a connection, and the client closes others.
-    let _ = http.auto_date_header(false).serve_connection(TokioIo::new(stream), service).await;
+    let _ = http.auto_date_header(false).serve_connection(TokioIo::new(stream), service_fn(answer)).await;
 }
 
-async fn answer(world: &Arc<World>, caller: &Caller, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Cut> {
+async fn answer(world: Arc<World>, caller: Caller, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Cut> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
     let target = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
@@ -65,9 +75,9 @@ async fn answer(world: &Arc<World>, caller: &Caller, request: Request<Incoming>)
         // S3 accepts the signature of a clock that is wrong by up to 15 minutes, more than any here is.
         // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
         let operation = Operation::S3 { method: head.method.to_string(), path: head.uri.path().to_owned() };
-        aws_service::call(world, caller, operation, body).await.ok_or(Cut)?
+        aws_service::call(&world, &caller, operation, body).await.ok_or(Cut)?
     } else if is_signed_in_time(signed_at) {
-        aws_service::call(world, caller, Operation::of_target(target), body).await.ok_or(Cut)?
+        aws_service::call(&world, &caller, Operation::of_target(target), body).await.ok_or(Cut)?
     } else {
         aws_service::refused(403, "InvalidSignatureException", "Sender")
     };

@@ -26,6 +26,7 @@ use crate::dynamodb::TABLE;
 use crate::fault::{Kind, Site};
 use crate::function::{self, variable};
 use crate::http_server;
+use crate::issuer;
 use crate::killable::Killable;
 use crate::rabbitmq::{self, Process, Rabbitmq, User};
 use crate::s3::BUCKET;
@@ -107,6 +108,7 @@ impl IngressFunction {
         let keys = AnyStore::DynamoDb(Box::new(DynamoDbStore::new(&environment, TABLE)));
         let ingress = Ingress::new(self.contracts[version], producers.into(), secrets);
         let ingress = ingress.with_metrics(Some(emitter)).with_store(Some(keys));
+        let ingress = ingress.with_key_server(issuer::dialer(&self.world, number));
         let skew = self.world.skew("ingress-skew", number);
         Ok(Environment { ingress, version, skew, request, process })
     }

@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod invocation;
+mod key_fetches;
 mod rate_limit;
 mod requests;
 mod statuses;
@@ -12,6 +13,7 @@ use std::time::Duration;
 pub(crate) use self::dead_letters::{NEW_VERSION, REJECTION};
 use self::invocation::Invocation;
 pub(crate) use self::invocation::{Decision, Ended};
+use self::key_fetches::KeyFetches;
 pub(crate) use self::rate_limit::Admission;
 use self::rate_limit::Limited;
 use self::requests::Attempt;
@@ -28,6 +30,7 @@ pub(crate) struct Ledger {
     attempts: Vec<Attempt>,
     /// The requests of the route for messages, and of that for batches.
     limited: [Limited; 2],
+    key_fetches: KeyFetches,
     invocations: Vec<Invocation>,
     /// The messages of each group in the order in which SQS stored them.
     groups: BTreeMap<u32, Vec<u32>>,
@@ -111,6 +114,7 @@ impl Ledger {
             messages: std::iter::repeat_with(Entry::default).take(messages).collect(),
             attempts: Vec::new(),
             limited: Default::default(),
+            key_fetches: KeyFetches::default(),
             invocations: Vec::new(),
             groups: BTreeMap::new(),
             disturbed_until: Duration::ZERO,

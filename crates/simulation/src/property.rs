@@ -23,6 +23,7 @@ pub(crate) enum Property {
     StatusesAreTrue,
     RateLimitsHold,
     SignaturesHold,
+    KeysAreFetchedSeldom,
     InvocationsEndInTime,
     LogsAddUp,
     MetricsAddUp,
@@ -30,7 +31,7 @@ pub(crate) enum Property {
 }
 
 impl Property {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::AcceptedIsStored,
         Self::NotStoredIsTrue,
         Self::RepeatsHaveOneId,
@@ -49,6 +50,7 @@ impl Property {
         Self::StatusesAreTrue,
         Self::RateLimitsHold,
         Self::SignaturesHold,
+        Self::KeysAreFetchedSeldom,
         Self::InvocationsEndInTime,
         Self::LogsAddUp,
         Self::MetricsAddUp,
@@ -131,7 +133,11 @@ impl Property {
             Self::SignaturesHold => {
                 "A webhook with a forged, old or postdated signature, or one that is so by the clock of the ingress, is \
                  refused, is not on a queue and does not count against a rate limit. No other is refused for its \
-                 signature."
+                 signature. The same holds for a request with a token."
+            }
+            Self::KeysAreFetchedSeldom => {
+                "Whatever clients send, an environment of the ingress fetches a published file at most once a minute, \
+                 or every five seconds while its server fails."
             }
             Self::InvocationsEndInTime => "An invocation of the consumer ends before the timeout of the function.",
             Self::LogsAddUp => {

@@ -5,8 +5,10 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::BoxError;
 use crate::api::{BATCH_ROUTE, ROUTE};
-use crate::credentials::{Credentials, Forgery};
+use crate::credentials::{Credentials, Scheme};
+use crate::forgery::Forgery;
 use crate::message::Message;
 use crate::scenario::Scenario;
 use crate::sending::Sending;
@@ -18,7 +20,7 @@ pub(crate) fn event(
     request: u64,
     sending: &Sending,
     forgery: Option<Forgery>,
-) -> serde_json::Result<String> {
+) -> Result<String, BoxError> {
     let path = if sending.is_batch { BATCH_ROUTE } else { ROUTE };
     let messages = sending.messages.iter().filter_map(|number| scenario.messages.get(*number as usize));
     let body = messages.clone().map(Message::payload).collect::<Vec<_>>().join(",");
@@ -26,9 +28,10 @@ pub(crate) fn event(
     // The items of a batch have their keys.
     let key = messages.map(Message::key).next().filter(|_| !sending.is_batch);
     let changes_at = scenario.key_changes_at;
-    let (idempotency_key, credentials) = match key {
-        Some(id) if scenario.has_webhooks => (None, Credentials::signature((now, changes_at), id, &body, forgery)),
-        key => (key, Credentials::api_key(now, changes_at)),
+    let (idempotency_key, credentials) = match (key, scenario.scheme) {
+        (Some(id), Scheme::Webhook) => (None, Credentials::signature((now, changes_at), id, &body, forgery)),
+        (Some(key), Scheme::Token) => (Some(key), Credentials::token(now, changes_at, forgery)?),
+        (key, _) => (key, Credentials::api_key(now, changes_at)),
     };
     let event = Event {
         version: "2.0",
@@ -48,7 +51,7 @@ pub(crate) fn event(
         is_base64_encoded: false,
         body,
     };
-    serde_json::to_string(&event)
+    Ok(serde_json::to_string(&event)?)
 }
 
 /// The event of a request.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use crate::api::{Api, RateLimit};
+use crate::credentials::Scheme;
 use crate::deploy::{Change, Deploy, Handlers};
 use crate::dice::Dice;
 use crate::fault::Site;
@@ -62,6 +63,13 @@ const COPIES_EVERY: u32 = 4;
 /// In one of so many seeds, messages are webhooks, unless they have statuses, which are read with an API key.
 const WEBHOOKS_EVERY: u32 = 8;
 
+/// In one of so many of the others, messages have the token of an issuer.
+const TOKENS_EVERY: u32 = 8;
+
+/// In one of so many of those, nothing happens for so long that no environment may still use a key that was removed.
+const TOKENS_IDLE_EVERY: u32 = 4;
+const TOKENS_IDLE: Duration = Duration::from_secs(26 * 3_600);
+
 /// In one of so many seeds, the routes have a rate limit, which is counted in DynamoDB.
 const RATE_LIMIT_EVERY: u32 = 8;
 
@@ -97,8 +105,8 @@ pub(crate) struct Scenario {
     pub(crate) has_keys: bool,
     /// Whether the statuses of messages are.
     pub(crate) has_statuses: bool,
-    /// Whether messages that are no items of a batch are webhooks, which their provider signs.
-    pub(crate) has_webhooks: bool,
+    /// How messages that are no items of a batch are authenticated.
+    pub(crate) scheme: Scheme,
     /// What all environments of the ingress count together, in DynamoDB too.
     pub(crate) rate_limit: Option<RateLimit>,
     /// Whether messages of clients are sent to a second queue too.
@@ -126,7 +134,8 @@ pub(crate) struct Scenario {
     pub(crate) redrives: Vec<Duration>,
     /// Whether the dead-letter tool does so, or a message move task of SQS.
     pub(crate) has_tool: bool,
-    /// When clients change to the second API key, and the provider of webhooks to the second secret.
+    /// When clients change to the second API key, the provider of webhooks to the second secret, and the issuer to the
+    /// second key.
     pub(crate) key_changes_at: Duration,
     pub(crate) messages: Vec<Message>,
     /// The numbers of those whose idempotency keys are stored, by key.
@@ -153,6 +162,7 @@ impl Scenario {
         let (mut of_payloads, mut of_keys) = (dice.about("payloads", 0), dice.about("keys", 0));
         let (mut of_statuses, mut of_copies) = (dice.about("statuses", 0), dice.about("copies", 0));
         let (mut of_archive, mut of_webhooks) = (dice.about("archive", 0), dice.about("webhooks", 0));
+        let mut of_tokens = dice.about("tokens", 0);
         let mut rates = [0; Site::ALL.len()];
         for site in Site::ALL {
             let rng = match site {
@@ -160,6 +170,7 @@ impl Scenario {
                 Site::Payload => &mut of_payloads,
                 Site::Keys => &mut of_keys,
                 Site::Copy => &mut of_copies,
+                Site::Issuer => &mut of_tokens,
                 Site::Archive | Site::Archiver | Site::ArchiveQueue => &mut of_archive,
                 Site::Store | Site::Redrive | Site::Tool => &mut later,
                 _ => &mut rng,
@@ -180,9 +191,22 @@ impl Scenario {
         let has_payloads = !rabbitmq && of_payloads.u32(0..PAYLOADS_EVERY) == 0;
         let has_keys = !has_payloads && of_keys.u32(0..KEYS_EVERY) == 0;
         let has_statuses = of_statuses.u32(0..STATUSES_EVERY) == 0;
-        let has_webhooks = !has_statuses && of_webhooks.u32(0..WEBHOOKS_EVERY) == 0;
-        // Secrets are removed within hours.
-        let idle = if has_webhooks && of_webhooks.bool() { IDLE_MAX.mul_f64(of_webhooks.f64()) } else { idle };
+        let scheme = if has_statuses {
+            Scheme::ApiKey
+        } else if of_webhooks.u32(0..WEBHOOKS_EVERY) == 0 {
+            Scheme::Webhook
+        } else if of_tokens.u32(0..TOKENS_EVERY) == 0 {
+            Scheme::Token
+        } else {
+            Scheme::ApiKey
+        };
+        let idle = match scheme {
+            // Secrets are removed within hours.
+            Scheme::Webhook if of_webhooks.bool() => IDLE_MAX.mul_f64(of_webhooks.f64()),
+            Scheme::Token if of_tokens.u32(0..TOKENS_IDLE_EVERY) == 0 => TOKENS_IDLE,
+            _ => idle,
+        };
+        let is_issuer_away = scheme == Scheme::Token && !is_calm && of_tokens.u32(0..4) == 0;
         let has_archive = of_archive.u32(0..ARCHIVE_EVERY) == 0;
         let has_copies = has_archive || !has_statuses && of_copies.u32(0..COPIES_EVERY) == 0;
         let is_archive_away = has_archive && !is_calm && of_archive.u32(0..4) == 0;
@@ -215,7 +239,7 @@ impl Scenario {
             has_payloads,
             has_keys,
             has_statuses,
-            has_webhooks,
+            scheme,
             rate_limit: rate_limit(dice, count),
             has_copies,
             has_archive,
@@ -233,6 +257,7 @@ impl Scenario {
                 .chain((!is_calm && later.u32(0..8) == 0).then(|| (Site::Store, away(&mut later))))
                 .chain(is_s3_away.then(|| (Site::Payload, away(&mut of_payloads))))
                 .chain(is_archive_away.then(|| (Site::Archive, away(&mut of_archive))))
+                .chain(is_issuer_away.then(|| (Site::Issuer, away(&mut of_tokens))))
                 .chain(are_copies_away.then(|| (Site::Copy, away(&mut of_copies))))
                 .collect(),
             faults_until: idle + WORKLOAD + FAULTS_AFTER.mul_f64(rng.f64()),
@@ -255,9 +280,9 @@ impl Scenario {
 
     /// Returns what the routes have.
     pub(crate) fn api(&self) -> Api {
-        let Self { fifo, has_keys, rate_limit, has_webhooks, has_payloads, has_statuses, .. } = *self;
+        let Self { fifo, has_keys, rate_limit, scheme, has_payloads, has_statuses, .. } = *self;
         let Self { has_copies, has_archive, .. } = *self;
-        Api { has_keys, is_open: fifo, rate_limit, has_webhooks, has_payloads, has_statuses, has_copies, has_archive }
+        Api { has_keys, is_open: fifo, rate_limit, scheme, has_payloads, has_statuses, has_copies, has_archive }
     }
 
     /// Returns the handlers of the version that is deployed.

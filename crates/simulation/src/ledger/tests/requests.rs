@@ -232,3 +232,22 @@ fn a_forged_request_is_not_stored_and_does_not_count() {
         ledger.request_stored(NOW, request, 0, Queue::Work);
     });
 }
+
+#[test]
+fn keys_are_fetched_once_a_minute() {
+    let s = Duration::from_secs;
+    for (path, environment, after, was_answered, is_right) in [
+        ("/keys", 0, s(59), true, true),
+        ("/keys", 0, s(58), true, false),
+        ("/keys", 0, s(4), false, true),
+        ("/keys", 0, s(3), false, false),
+        ("/keys", 1, s(0), true, true),
+        ("/other", 0, s(0), true, true),
+    ] {
+        let expected = if is_right { &[][..] } else { &[Property::KeysAreFetchedSeldom] };
+        check(expected, |ledger, _| {
+            ledger.keys_fetched(NOW, 0, "/keys", was_answered);
+            ledger.keys_fetched(NOW + after, environment, path, true);
+        });
+    }
+}
