@@ -88,7 +88,7 @@ impl Broker {
     /// [`SendError::Refused`] when the broker refuses the login or the virtual host, which an operator can fix;
     /// [`SendError::NotSent`] when there is no connection before `deadline`.
     pub async fn connect(&self, deadline: Instant) -> Result<(), SendError> {
-        self.publisher(deadline).await.map(drop)
+        self.publisher(None, deadline).await.map(drop)
     }
 
     /// Publishes one message as `mandatory` and waits for the publisher confirm, but not past `deadline`. Concurrent
@@ -102,11 +102,12 @@ impl Broker {
             return Err(SendError::NotSent { reason: "the deadline had passed".to_owned() });
         }
         let mut attempts = 0;
-        // The result of the attempts that failed with their connection.
+        // The channel of the last attempt, and the result of the attempts, which failed with their connection.
+        let mut lost: Option<Publisher> = None;
         let mut broken: Option<Broken> = None;
         loop {
             attempts += 1;
-            let publisher = match self.publisher(deadline).await {
+            let publisher = match self.publisher(lost.as_ref(), deadline).await {
                 Ok(publisher) => publisher,
                 Err(error) => return Err(after(broken, error)),
             };
@@ -124,16 +125,16 @@ impl Broker {
             if attempts == ATTEMPTS_MAX || Instant::now() >= deadline {
                 return Err(now.into());
             }
-            broken = Some(now);
+            (lost, broken) = (Some(publisher), Some(now));
         }
     }
 
-    /// Returns an open, usable channel.
-    async fn publisher(&self, deadline: Instant) -> Result<Publisher, SendError> {
+    /// Returns an open, usable channel, which is not `lost`: what has lost a message may still look open.
+    async fn publisher(&self, lost: Option<&Publisher>, deadline: Instant) -> Result<Publisher, SendError> {
         let late = |_| SendError::NotSent { reason: "no connection before the deadline".to_owned() };
         let asked_at = Instant::now();
         let mut slot = timeout_at(deadline, self.0.slot.lock()).await.map_err(late)?;
-        if let Some(publisher) = timeout_at(deadline, slot.usable()).await.map_err(late)? {
+        if let Some(publisher) = timeout_at(deadline, slot.usable(lost)).await.map_err(late)? {
             return Ok(publisher);
         }
         if let Some((at, failure)) = &slot.failure
@@ -209,14 +210,14 @@ impl Broker {
 
 impl ConnectionSlot {
     /// Returns the open channel if it is usable, or a new one on the same connection if only the channel was closed.
-    async fn usable(&mut self) -> Option<Publisher> {
+    async fn usable(&mut self, lost: Option<&Publisher>) -> Option<Publisher> {
         let publisher = self.publisher.as_ref()?;
         let connection = Arc::clone(publisher.connection());
         if !connection.is_up() {
             self.publisher = None;
             return None;
         }
-        if !publisher.is_open() {
+        if !publisher.is_open() || lost.is_some_and(|lost| lost.is(publisher)) {
             let opened = tokio::time::timeout(PROBE_TIMEOUT, Publisher::open(Arc::clone(&connection))).await;
             self.publisher = opened.ok().and_then(Result::ok);
         } else if connection.is_suspect() && !publisher.is_alive(PROBE_TIMEOUT).await {

@@ -54,6 +54,11 @@ impl Publisher {
         self.channel.status().connected() && !self.requests.is_closed()
     }
 
+    /// Returns whether both are handles to one channel.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.requests.same_channel(&other.requests)
+    }
+
     /// Publishes one message and waits for its result.
     pub(crate) async fn publish(
         &self,
