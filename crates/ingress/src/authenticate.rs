@@ -8,7 +8,7 @@ mod decision;
 mod requirement;
 mod verdict;
 
-use std::fmt::Display;
+use std::{fmt::Display, time::SystemTime};
 
 use serde_json::Value;
 use sluicegate_contract::{Contract, GatewayIdentity};
@@ -69,10 +69,10 @@ impl<'c> Authenticated<'c> {
         contract: &'c Contract,
         secrets: &Secrets<S>,
         public_url: Option<&str>,
-        now_unix_s: i64,
+        now: SystemTime,
         deadline: Instant,
     ) -> Result<Self, Rejection> {
-        let satisfied = satisfied(&routed, contract, secrets, public_url, now_unix_s, deadline);
+        let satisfied = satisfied(&routed, contract, secrets, public_url, Moment::now(now), deadline);
         let Satisfied { caller, scheme, claims } = satisfied.await?;
         Ok(Self { routed, caller, scheme, claims })
     }
@@ -185,14 +185,14 @@ pub(crate) async fn satisfied<'c, S: SecretSource>(
     contract: &'c Contract,
     secrets: &Secrets<S>,
     public_url: Option<&str>,
-    now_unix_s: i64,
+    arrived: Moment,
     deadline: Instant,
 ) -> Result<Satisfied<'c>, Rejection> {
     if routed.operation().security.is_empty() {
         return Ok(Satisfied { caller: Caller::Anonymous, scheme: None, claims: None });
     }
     let url = signed_url(routed, contract, public_url);
-    let checks = Checks { contract, secrets, url, arrived: Moment::now(now_unix_s), now_unix_s, deadline };
+    let checks = Checks { contract, secrets, url, arrived, deadline };
     checks.with_keys(routed).await?.into_result()
 }
 
@@ -203,9 +203,8 @@ pub(crate) async fn satisfied<'c, S: SecretSource>(
 pub(crate) async fn signing_secrets<S: SecretSource>(
     secrets: &Secrets<S>,
     list: &str,
-    now_unix_s: i64,
+    now: Moment,
 ) -> Result<Vec<Secret>, Rejection> {
-    let now = Moment::now(now_unix_s);
     let keyring = secrets.keyring(now).await.map_err(|error| unavailable(&error))?;
     let live = keyring.signing(list, now).map_err(|error| undecided(error.code(), &error))?;
     Ok(live.to_vec())

@@ -346,10 +346,7 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         {
             self.limits.check_handshake(&arrival)?;
             let secrets = match &handshake.list {
-                Some(list) => {
-                    let now_unix_s = OffsetDateTime::from(now).unix_timestamp();
-                    authenticate::signing_secrets(&self.secrets, list, now_unix_s).await?
-                }
+                Some(list) => authenticate::signing_secrets(&self.secrets, list, Moment::now(now)).await?,
                 None => Vec::new(),
             };
             return handshake.answer(&arrival, &secrets).map(Admitted::Handshake);
@@ -357,14 +354,13 @@ impl<P: Producer, S: SecretSource> Ingress<P, S> {
         let routed = Routed::new(self.contract, arrival)?;
         let operation = routed.operation();
         record.routed(operation);
-        let now = OffsetDateTime::from(now);
-        let (public_url, now_unix_s) = (self.public_url.as_deref(), now.unix_timestamp());
-        let authenticated =
-            Authenticated::new(routed, self.contract, &self.secrets, public_url, now_unix_s, deadline).await?;
+        let (public_url, arrived) = (self.public_url.as_deref(), Moment::now(now));
+        let authenticated = Authenticated::new(routed, self.contract, &self.secrets, public_url, now, deadline).await?;
         record.authenticated(&authenticated);
+        let now = OffsetDateTime::from(now);
         if let Some(handshake) = handshake::signed(&authenticated) {
             if let Some(url) = handshake.visit()? {
-                let now = Now { moment: Moment::now(now_unix_s), unix_s: now_unix_s, deadline };
+                let now = Now { moment: arrived.present(), unix_s: arrived.unix_s(), deadline };
                 handshake::visit(&self.secrets.published, &url, now).await?;
             }
             return handshake.answer().map(Admitted::Handshake);

@@ -301,13 +301,18 @@ fn roots() -> Vec<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn a_fetch_leaves_half_of_the_time_for_the_queue() {
         for (left_ms, expected_ms) in [(0, 0), (1_000, 500), (5_000, 2_500), (29_000, 2_500)] {
-            let now =
-                Now { moment: Moment::now(0), unix_s: 0, deadline: Instant::now() + Duration::from_millis(left_ms) };
+            let now = Now {
+                moment: Moment::now(UNIX_EPOCH),
+                unix_s: 0,
+                deadline: Instant::now() + Duration::from_millis(left_ms),
+            };
             assert_eq!(now.timeout(), Duration::from_millis(expected_ms));
         }
     }

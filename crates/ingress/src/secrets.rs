@@ -20,7 +20,7 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::Value;
@@ -117,9 +117,9 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// Returns the present, with the wall clock at `now_unix_s` (seconds since 1970).
-    pub(crate) fn now(now_unix_s: i64) -> Self {
-        Self { at: Instant::now(), wall: Duration::from_secs(u64::try_from(now_unix_s).unwrap_or_default()) }
+    /// Returns the present, with this wall clock.
+    pub(crate) fn now(wall: SystemTime) -> Self {
+        Self { at: Instant::now(), wall: wall.duration_since(UNIX_EPOCH).unwrap_or_default() }
     }
 
     /// Returns the present within the request that came at this moment.
@@ -127,13 +127,20 @@ impl Moment {
         self.later(self.at.elapsed())
     }
 
+    /// Returns the wall clock in seconds since 1970.
+    pub(crate) fn unix_s(self) -> i64 {
+        self.wall.as_secs().try_into().unwrap_or(i64::MAX)
+    }
+
     pub(crate) fn later(self, by: Duration) -> Self {
         Self { at: self.at + by, wall: self.wall.saturating_add(by) }
     }
 
-    /// Returns the age at `now`, zero if this is later.
+    /// Returns the age at `now`, zero if this is later. The wall clock counts its seconds, so it may be ahead by a part
+    /// of one.
     pub(crate) fn age(self, now: Self) -> Duration {
-        now.at.saturating_duration_since(self.at).max(now.wall.saturating_sub(self.wall))
+        let wall_s = now.wall.as_secs().saturating_sub(self.wall.as_secs());
+        now.at.saturating_duration_since(self.at).max(Duration::from_secs(wall_s))
     }
 }
 

@@ -30,7 +30,7 @@ use crate::{
     only, refused,
     rejection::{Code, Rejection, UNAVAILABLE_RETRY_AFTER_S},
     route::Routed,
-    secrets::{SecretSource, Secrets},
+    secrets::{Moment, SecretSource, Secrets},
 };
 
 /// Longest wait for a call of the store. It is also at most half of the time that the request has left.
@@ -168,13 +168,13 @@ impl<S: SecretSource> Query<'_, S> {
     /// # Errors
     /// No operation accepts the credentials: a failure to decide, or else the rejection of the first operation.
     async fn owners(&self, arrival: &Arrival) -> Result<Vec<String>, Rejection> {
-        let now_unix_s = OffsetDateTime::from(self.now).unix_timestamp();
+        let arrived = Moment::now(self.now);
         let (mut owners, mut rejections) = (Vec::new(), Vec::new());
         let mut request = None;
         for operation in self.contract.operations().iter().filter(|operation| operation.enqueue.status) {
             let routed = request.get_or_insert_with(|| Routed::for_status(arrival.clone(), operation));
             routed.set_operation(operation);
-            let satisfied = satisfied(routed, self.contract, self.secrets, self.public_url, now_unix_s, self.deadline);
+            let satisfied = satisfied(routed, self.contract, self.secrets, self.public_url, arrived, self.deadline);
             match satisfied.await {
                 Ok(Satisfied { caller, .. }) => owners.push(owner(&caller, operation)),
                 Err(rejection) => rejections.push(rejection),

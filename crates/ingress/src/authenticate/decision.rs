@@ -22,8 +22,6 @@ pub(super) struct Checks<'s, 'c, S> {
     pub(super) url: Option<String>,
     /// When the request came.
     pub(super) arrived: Moment,
-    /// The same in seconds since 1970.
-    pub(super) now_unix_s: i64,
     pub(super) deadline: Instant,
 }
 
@@ -43,7 +41,7 @@ impl<'c, S: SecretSource> Checks<'_, 'c, S> {
         loop {
             let verdict = self.verdict(routed, &keys).await?;
             let Some(url) = verdict.needed_key() else { return Ok(verdict) };
-            let now = Now { moment: self.arrived.present(), unix_s: self.now_unix_s, deadline: self.deadline };
+            let now = Now { moment: self.arrived.present(), unix_s: self.arrived.unix_s(), deadline: self.deadline };
             let lacking = keys.found.iter().find(|keys| keys.url() == url.as_str()).cloned();
             match self.secrets.published.keys(url, lacking.as_ref(), now).await {
                 Ok(found) => {
@@ -58,8 +56,8 @@ impl<'c, S: SecretSource> Checks<'_, 'c, S> {
     /// Authorizes with the cached secrets while they are fresh, and fetches secrets only if the decision depends on
     /// them.
     async fn verdict(&self, routed: &Routed<'_>, keys: &Keys) -> Result<Alternatives<'c>, Rejection> {
-        let Self { contract, secrets, ref url, arrived, now_unix_s, .. } = *self;
-        let (now, url) = (arrived.present(), url.as_deref().unwrap_or_default());
+        let Self { contract, secrets, ref url, arrived, .. } = *self;
+        let (now, now_unix_s, url) = (arrived.present(), arrived.unix_s(), url.as_deref().unwrap_or_default());
         let authorize =
             |keyring: &Keyring| Authorization { routed, contract, keyring, keys, url, now, now_unix_s }.verdict();
         let keyring = match secrets.fresh(now) {

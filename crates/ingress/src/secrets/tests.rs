@@ -1,6 +1,6 @@
 //! Tests of parsing: usable entries and faults.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -51,7 +51,7 @@ fn read(document: &Value, before: Option<&Keyring>) -> (Keyring, Vec<String>) {
             list => whole.as_object_mut().unwrap().insert(name.clone(), list.clone()),
         };
     }
-    let (keyring, faults) = Keyring::parse(&contract(), &whole.to_string(), Moment::now(0), before).unwrap();
+    let (keyring, faults) = Keyring::parse(&contract(), &whole.to_string(), Moment::now(UNIX_EPOCH), before).unwrap();
     let shown = faults.iter().map(|fault| {
         let position = fault.position.map(|position| format!("/{position}")).unwrap_or_default();
         format!("{}{position}: {}", fault.list, fault.reason)
@@ -142,18 +142,18 @@ fn usable_entries_have_no_faults() {
 
 #[test]
 fn a_missing_list_comes_with_the_command_that_adds_it() {
-    let (keyring, faults) = Keyring::parse(&contract(), "{}", Moment::now(0), None).unwrap();
+    let (keyring, faults) = Keyring::parse(&contract(), "{}", Moment::now(UNIX_EPOCH), None).unwrap();
     let commands = faults.iter().map(|fault| fault.command.as_deref());
     let expected = ["api-keys --principal NAME --scopes SCOPE", "github", "standard-webhooks"];
     let expected = expected.map(|arguments| format!("sluicegate secrets put {arguments}"));
     assert!(commands.eq(expected.iter().map(|command| Some(command.as_str()))), "{faults:?}");
     let missing = |name: &str| ListError::Missing { name: name.to_owned() };
-    assert_eq!(keyring.api_keys("api-keys", Moment::now(0)).unwrap_err(), missing("api-keys"));
-    assert_eq!(keyring.signing("github", Moment::now(0)).unwrap_err(), missing("github"));
-    let (keyring, faults) = Keyring::parse(&contract(), r#"{"github": 7}"#, Moment::now(0), None).unwrap();
+    assert_eq!(keyring.api_keys("api-keys", Moment::now(UNIX_EPOCH)).unwrap_err(), missing("api-keys"));
+    assert_eq!(keyring.signing("github", Moment::now(UNIX_EPOCH)).unwrap_err(), missing("github"));
+    let (keyring, faults) = Keyring::parse(&contract(), r#"{"github": 7}"#, Moment::now(UNIX_EPOCH), None).unwrap();
     assert_eq!(faults.iter().filter(|fault| fault.command.is_some()).count(), 2, "{faults:?}");
     let unusable = ListError::Unusable { name: "github".to_owned() };
-    assert_eq!(keyring.signing("github", Moment::now(0)).unwrap_err(), unusable);
+    assert_eq!(keyring.signing("github", Moment::now(UNIX_EPOCH)).unwrap_err(), unusable);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn an_unusable_list_keeps_the_previous_one() {
     ] {
         for name in ["api-keys", "github", "standard-webhooks"] {
             let document = json!({ name: list });
-            let now = Moment::now(0);
+            let now = Moment::now(UNIX_EPOCH);
             let usable = |keyring: &Keyring| match name {
                 "api-keys" => keyring.api_keys(name, now).map(<[_]>::len).ok(),
                 _ => keyring.signing(name, now).map(<[_]>::len).ok(),
@@ -181,17 +181,19 @@ fn an_unusable_list_keeps_the_previous_one() {
         }
     }
     let (emptied, _) = read(&json!({ "api-keys": [] }), Some(&before));
-    assert_eq!(emptied.api_keys("api-keys", Moment::now(0)).unwrap().len(), 0, "an empty list is valid");
+    assert_eq!(emptied.api_keys("api-keys", Moment::now(UNIX_EPOCH)).unwrap().len(), 0, "an empty list is valid");
 }
 
 #[tokio::test(start_paused = true)]
 async fn both_clocks_of_a_moment_are_of_the_same_time() {
-    let arrived = Moment::now(100);
+    let at = |unix_ms| Moment::now(UNIX_EPOCH + Duration::from_millis(unix_ms));
+    let arrived = at(100_900);
     tokio::time::advance(Duration::from_millis(1_764)).await;
     let failed = arrived.present();
     tokio::time::advance(Duration::from_millis(3_236)).await;
-    assert_eq!(failed.age(Moment::now(105)), Duration::from_millis(3_236));
+    // The seconds from 102.664 to 105.9 are three.
+    assert_eq!(failed.age(at(105_900)), Duration::from_millis(3_236));
     // The wall clock alone has advanced, or was set back.
-    assert_eq!(failed.age(Moment::now(3_700)).as_secs(), 3_598);
-    assert_eq!(failed.age(Moment::now(0)), Duration::from_millis(3_236));
+    assert_eq!(failed.age(at(3_702_000)), Duration::from_secs(3_600));
+    assert_eq!(failed.age(at(0)), Duration::from_millis(3_236));
 }
