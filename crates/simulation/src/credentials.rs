@@ -66,7 +66,8 @@ pub(crate) fn secret(now: Duration, changes_at: Duration) -> Value {
     })
 }
 
-fn live<T>(both: [T; 2], valid: [bool; 2]) -> impl Iterator<Item = T> {
+/// Returns those of two keys that are valid.
+pub(crate) fn live<T>(both: [T; 2], valid: [bool; 2]) -> impl Iterator<Item = T> {
     both.into_iter().zip(valid).filter_map(|(one, is_valid)| is_valid.then_some(one))
 }
 

@@ -19,7 +19,7 @@ use tokio::time::sleep;
 
 use crate::BoxError;
 use crate::clock::START_UNIX_S;
-use crate::credentials::Tolerance;
+use crate::credentials::{Tolerance, live};
 use crate::fault::{Kind, Site};
 use crate::forgery::Forgery;
 use crate::http_server::{self, Cut};
@@ -29,14 +29,13 @@ use crate::world::{Injected, World};
 /// The claim `iss` of its tokens, and where it publishes its keys.
 pub(crate) const ISSUER: &str = "https://login.example.com/";
 const CONFIGURATION: &str = "/.well-known/openid-configuration";
-const KEYS: &str = "/keys";
+const KEY_SET: &str = "/keys";
 
 /// The claim `aud` of the tokens for the API.
 pub(crate) const AUDIENCE: &str = "https://api.example.com";
 
 /// The names and the private keys, the second after a rotation, and what an attacker signs with.
-const KEY_IDS: [&str; 2] = ["first", "second"];
-const PRIVATE_KEYS: [[u8; 32]; 2] = [[4; 32], [5; 32]];
+const KEYS: [(&str, [u8; 32]); 2] = [("first", [4; 32]), ("second", [5; 32])];
 const OTHER_PRIVATE_KEY: [u8; 32] = [6; 32];
 
 /// How long before the rotation the second key is published. Longer than the minute in which the ingress does not
@@ -61,19 +60,20 @@ const UNREAD_MAX: Duration = Duration::from_secs(25 * 3_600);
 
 /// Returns the token of a client, which may be forged, `at` a time, if the issuer rotates its keys at `changes_at`.
 pub(crate) fn token(at: Duration, changes_at: Duration, forgery: Option<Forgery>) -> Result<String, BoxError> {
-    let is_second = at >= changes_at;
+    let present = KEYS[usize::from(at >= changes_at)];
     let is_retired = at > changes_at + PUBLISHED_AFTER + UNREAD_MAX;
     let (key_id, private_key) = match forgery {
-        Some(Forgery::RetiredKey) if is_retired => (KEY_IDS[0], PRIVATE_KEYS[0]),
-        Some(Forgery::RetiredKey | Forgery::OtherKey) => (KEY_IDS[usize::from(is_second)], OTHER_PRIVATE_KEY),
+        Some(Forgery::RetiredKey) if is_retired => KEYS[0],
+        Some(Forgery::RetiredKey | Forgery::OtherKey) => (present.0, OTHER_PRIVATE_KEY),
         Some(Forgery::UnknownKey) => ("unknown", OTHER_PRIVATE_KEY),
-        _ => (KEY_IDS[usize::from(is_second)], PRIVATE_KEYS[usize::from(is_second)]),
+        _ => present,
     };
-    let second = Duration::from_secs(1);
+    // More than a wrong clock explains.
+    let margin = SKEW_MAX + Duration::from_secs(2);
     let issued_at = at + Duration::from_secs(START_UNIX_S);
     let issued_at = match forgery {
-        Some(Forgery::Replayed) => issued_at - (TOLERANCE.late + SKEW_MAX + 2 * second),
-        Some(Forgery::Postdated) => issued_at + TOLERANCE.early + SKEW_MAX + 2 * second,
+        Some(Forgery::Replayed) => issued_at - (TOLERANCE.late + margin),
+        Some(Forgery::Postdated) => issued_at + TOLERANCE.early + margin,
         _ => issued_at,
     };
     let audience = if forgery == Some(Forgery::OtherAudience) { "https://other.example.com" } else { AUDIENCE };
@@ -101,14 +101,11 @@ fn key_pair(private_key: &[u8]) -> Result<Ed25519KeyPair, BoxError> {
 /// Returns the key set that is published at a time.
 fn key_set(now: Duration, changes_at: Duration) -> Result<Value, BoxError> {
     let published = [now < changes_at + PUBLISHED_AFTER, now + PUBLISHED_BEFORE > changes_at];
-    let mut keys = Vec::new();
-    for ((key_id, private_key), is_published) in KEY_IDS.iter().zip(&PRIVATE_KEYS).zip(published) {
-        if is_published {
-            let key = encoded(key_pair(private_key)?.public_key());
-            keys.push(json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": key_id, "x": key }));
-        }
-    }
-    Ok(json!({ "keys": keys }))
+    let keys = live(KEYS, published).map(|(key_id, private_key)| {
+        let key = encoded(key_pair(&private_key)?.public_key());
+        Ok(json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": key_id, "x": key }))
+    });
+    Ok(json!({ "keys": keys.collect::<Result<Vec<_>, BoxError>>()? }))
 }
 
 /// Returns what opens the connections of an execution environment to the server.
@@ -132,8 +129,10 @@ async fn answer(world: Arc<World>, environment: u64, request: Request<Incoming>)
         None => 200,
     };
     let document = match path {
-        CONFIGURATION => Ok(json!({ "issuer": ISSUER, "jwks_uri": format!("{ISSUER}{}", &KEYS[1..]) })),
-        KEYS => key_set(world.now(), world.scenario.key_changes_at),
+        CONFIGURATION => {
+            Ok(json!({ "issuer": ISSUER, "jwks_uri": format!("{}{KEY_SET}", ISSUER.trim_end_matches('/')) }))
+        }
+        KEY_SET => key_set(world.now(), world.scenario.key_changes_at),
         _ => Err(format!("the issuer has no {path}").into()),
     };
     let document = document.map_err(|error| {

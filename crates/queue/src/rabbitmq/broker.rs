@@ -102,8 +102,9 @@ impl Broker {
             return Err(SendError::NotSent { reason: "the deadline had passed".to_owned() });
         }
         let mut attempts = 0;
-        // The channel of the last attempt, and the result of the attempts, which failed with their connection.
+        // The channel that has lost the message last.
         let mut lost: Option<Publisher> = None;
+        // The result of the attempts that failed with their connection.
         let mut broken: Option<Broken> = None;
         loop {
             attempts += 1;
@@ -129,7 +130,7 @@ impl Broker {
         }
     }
 
-    /// Returns an open, usable channel, which is not `lost`: what has lost a message may still look open.
+    /// Returns an open, usable channel other than `lost`, which may still look open.
     async fn publisher(&self, lost: Option<&Publisher>, deadline: Instant) -> Result<Publisher, SendError> {
         let late = |_| SendError::NotSent { reason: "no connection before the deadline".to_owned() };
         let asked_at = Instant::now();
