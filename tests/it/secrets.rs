@@ -91,9 +91,7 @@ async fn the_log_of_an_empty_secret_has_the_command_that_fills_it() {
     secret.store("{}").await;
     assert_eq!(place_anew(&stack, "dev-key").await, (503, json!("secrets_missing")), "{}", stack.printed());
     let line = "sluicegate secrets put api-keys --principal NAME --scopes SCOPE --secret-id arn:aws:secretsmanager";
-    stack
-        .until("the log has the command", RESTART_TIME_MAX, async || stack.printed().contains(line).then_some(()))
-        .await;
+    stack.until_printed(line).await;
 
     let put = ["put", "api-keys", "--principal", "acme", "--scopes", "orders.write"];
     let ran = secret.run(&put).await.expect(0, &["live within 30 seconds", "not shown again", "1 in the list"]);

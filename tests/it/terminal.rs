@@ -55,8 +55,8 @@ async fn a_pipe_has_lines_without_codes_and_without_a_status_line() {
     let stack = Stack::start(&[], &[]).await;
     let id = crate::e2e::placed(&stack, "o-pipe", "c-pipe").await;
     stack.until_state(&id, "done", REACTION_TIME_MAX).await;
+    stack.until_printed(&format!("done {id}")).await;
     let lines = stack.lines_since("gateway=");
-    assert!(lines.iter().any(|line| line.contains(&format!("done {id}"))), "{lines:#?}");
     let wrong: Vec<_> = lines.iter().filter(|line| line.contains('\x1b') || line.contains("requests/s")).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
     stack.stop().await;

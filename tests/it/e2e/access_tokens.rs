@@ -69,9 +69,7 @@ async fn a_route_with_tokens_runs_without_an_identity_provider() {
     let project = OwnWorkspace::with_ingress("access-tokens", CONTRACT, TEMPLATE);
     project.write("note.json", r#"{"text":"tea"}"#);
     let stack = project.start().await;
-    let printed = stack.lines_since("  Development secrets:");
-    let line = printed.iter().find_map(|line| line.trim_start().strip_prefix("partner ")).expect("a token is printed");
-    let token = line.split(' ').next().expect("its first word").to_owned();
+    let token = printed_token(&stack, "partner").await;
     let notes = format!("{}/notes", stack.gateway);
     for (authorization, status) in [
         (Some(format!("Bearer {token}")), 202),
@@ -94,7 +92,7 @@ async fn a_route_with_tokens_runs_without_an_identity_provider() {
         );
         assert_eq!(challenge.is_some_and(|text| text.starts_with("Bearer realm=\"partner\"")), status == 401);
     }
-    jobs(&stack, &printed, &token).await;
+    jobs(&stack, &token).await;
     let mut send = Command::new(&*BINARY);
     send.current_dir(project.path()).args(["send", "note.json", "--route", "POST /notes", "--to", &stack.gateway]);
     let sent = send.output().await.expect("the command runs");
@@ -118,6 +116,13 @@ async fn a_route_with_tokens_runs_without_an_identity_provider() {
     stack.stop().await;
 }
 
+/// Returns the token that the stack prints for a scheme or an authorizer.
+async fn printed_token(stack: &Stack, of: &str) -> String {
+    let start = format!("    {of} ");
+    let line = stack.until_printed(&start).await;
+    line.strip_prefix(&start).and_then(|line| line.split(' ').next()).expect("a token is printed").to_owned()
+}
+
 /// Returns the number of visible and of delayed messages of each queue.
 async fn counts(stack: &Stack) -> [(&'static str, u64, u64); 2] {
     let queues = stack.http.get(format!("{}/queues", stack.admin)).send().await.expect("the admin port answers");
@@ -131,9 +136,8 @@ async fn counts(stack: &Stack) -> [(&'static str, u64, u64); 2] {
 }
 
 /// The route behind the authorizer: its token, its queue and its delay.
-async fn jobs(stack: &Stack, printed: &[String], of_another_issuer: &str) {
-    let line = printed.iter().find_map(|line| line.trim_start().strip_prefix("authorizer Jwt "));
-    let token = line.and_then(|line| line.split(' ').next()).expect("a token is printed");
+async fn jobs(stack: &Stack, of_another_issuer: &str) {
+    let token = printed_token(stack, "authorizer Jwt").await;
     let (good, bad) = (format!("Bearer {token}"), format!("Bearer {token}A"));
     let other = format!("Bearer {of_another_issuer}");
     for (headers, status, body) in [

@@ -124,9 +124,8 @@ async fn a_request_of_1_5_mb_reaches_its_handler_through_s3() {
     let answer = request.body(body).send().await.expect("the gateway answers");
     let (status, answer) = (answer.status(), answer.json::<Value>().await.expect("JSON"));
     assert_eq!(status, 202, "{answer}\n{}", stack.printed());
-    let is_handled = async || stack.printed().contains(&expected).then_some(());
-    stack.until("the handler has seen the bytes", WAY_TIME_MAX, is_handled).await;
     stack.until_state(answer["id"].as_str().expect("an id"), "done", WAY_TIME_MAX).await;
+    stack.until_printed(&expected).await;
     ten_of_16_mib_fit_into_the_memory_of_the_consumer(&stack).await;
     stack.stop().await;
 }

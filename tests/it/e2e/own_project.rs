@@ -93,15 +93,16 @@ local = \"run --package sluicegate --bin own-sluicegate -- local\"
 async fn an_edit_of_a_handler_runs_within_five_seconds_and_an_error_of_the_compiler_is_shown() {
     let project = project();
     let stack = project.run(cargo().into(), &[]).await;
+    stack.until_printed("Building own-consumer in ").await;
     let compiled = stack.lines_since("Building own-consumer in ");
     let compiled: Vec<_> = compiled.iter().filter_map(|line| line.trim_start().strip_prefix("Compiling ")).collect();
     let only_its_own = compiled.iter().all(|package| package.starts_with("own-consumer "));
     assert!(only_its_own, "compiled again after the command was built: {compiled:#?}");
 
-    until_printed(&stack, "the first handler").await;
+    send_until_printed(&stack, "the first handler").await;
     let (began, processor_time) = (Instant::now(), stack.processor_time_of_children());
     std::fs::write(project.path().join("consumer/src/handlers.rs"), handler("the second handler")).expect("written");
-    until_printed(&stack, "the second handler").await;
+    send_until_printed(&stack, "the second handler").await;
     let took = stack.processor_time_of_children() - processor_time;
     println!("the edit runs after {:?}, with {took:?} of processor time", began.elapsed());
     assert!(took < EDIT_TIME_MAX, "a rebuild takes {took:?} of processor time\n{}", stack.printed());
@@ -137,7 +138,7 @@ async fn until_shown(stack: &Stack, is_wanted: impl Fn(&Value) -> bool) -> Value
 }
 
 /// Sends messages until a handler has printed `text`.
-async fn until_printed(stack: &Stack, text: &str) {
+async fn send_until_printed(stack: &Stack, text: &str) {
     let message = json!({ "specversion": "1.0", "id": "o-1", "source": "/orders", "type": "order.placed" });
     let queue = format!("{}/000000000000/own-orders", stack.aws);
     let body = json!({ "QueueUrl": queue, "MessageBody": message.to_string() }).to_string();

@@ -19,6 +19,8 @@ use super::processes::{self, Process};
 const START_TIME_MAX: Duration = Duration::from_secs(900);
 /// The time limit of a stop by Ctrl-C.
 const STOP_TIME_MAX: Duration = Duration::from_secs(15);
+/// The time limit of a line that the stack is about to print, or has printed and the test has not read.
+const PRINT_TIME_MAX: Duration = Duration::from_secs(20);
 /// The interval at which a condition is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -96,6 +98,15 @@ impl Stack {
             assert!(started.elapsed() < time_max, "not within {time_max:?}: {fact}\n{}", self.printed());
             tokio::time::sleep(POLL_INTERVAL).await;
         }
+    }
+
+    /// Waits until the stack has printed a line with this text. Returns the first one.
+    ///
+    /// An answer or a state may be known before its line is printed.
+    pub(crate) async fn until_printed(&self, text: &str) -> String {
+        let line =
+            || self.printed.lock().expect("no panic while reading").iter().find(|line| line.contains(text)).cloned();
+        self.until(&format!("{text:?} is printed"), PRINT_TIME_MAX, async || line()).await
     }
 
     /// Returns the timeline of a message, if the stack has recorded it.
