@@ -32,11 +32,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lapin::BasicProperties;
-use sluicegate_queue::rabbitmq::{Broker, Publication};
+#[cfg(feature = "in-process")]
+use sluicegate_queue::rabbitmq::Dialer;
+use sluicegate_queue::rabbitmq::{Broker, BrokerConfig, Publication};
 use sluicegate_topology::Address;
 use tokio::time::Instant;
 
-use self::connection::{TimedConnection, broker};
+use self::connection::{TimedConnection, config};
 use self::in_flight::InFlight;
 use self::message::MessageLocation;
 pub use self::queues::dead_letter_queues;
@@ -73,7 +75,22 @@ impl RabbitmqDeadLetterQueue {
     /// lose messages that are taken.
     pub async fn open(address: &Address, queue: &str) -> Result<Self, Error> {
         queues::check(address, queue).await?;
-        let (broker, user) = broker(address)?;
+        let (config, user) = config(address)?;
+        Self::open_unchecked(address, config, user, queue).await
+    }
+
+    /// Opens a dead-letter queue through `dialer`, where no management API can say whether messages could be lost.
+    ///
+    /// # Errors
+    /// The broker refuses, or the queue does not exist.
+    #[cfg(feature = "in-process")]
+    pub async fn open_in_process(address: &Address, queue: &str, dialer: Dialer) -> Result<Self, Error> {
+        let (config, user) = config(address)?;
+        Self::open_unchecked(address, config.with_dialer(dialer), user, queue).await
+    }
+
+    async fn open_unchecked(address: &Address, config: BrokerConfig, user: String, queue: &str) -> Result<Self, Error> {
+        let broker = Broker::new(config);
         let in_flight = InFlight::open(TimedConnection::open(address, &broker).await?, queue).await?;
         Ok(Self {
             place: MessageLocation { queue: queue.to_owned(), vhost: address.vhost().to_owned() },

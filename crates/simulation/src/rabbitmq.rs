@@ -15,4 +15,4 @@ mod service;
 
 pub(crate) use link::Links;
 pub(crate) use record::Record;
-pub(crate) use service::{Process, QUEUE, Rabbitmq, User, mapping_spec};
+pub(crate) use service::{DEAD_LETTERS, Process, QUEUE, Rabbitmq, URL, User, mapping_spec};

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use sluicegate_dlq::rabbitmq::RabbitmqDeadLetterQueue;
 use sluicegate_dlq::sqs::{SqsDeadLetterQueue, VISIBILITY_DEFAULT};
-use sluicegate_dlq::{CancellationToken, DeadLetterQueue as _, Error, Filter, Redrive, redrive};
+use sluicegate_dlq::{CancellationToken, DeadLetterQueue, Error, Filter, Redrive, redrive};
 use sluicegate_queue::sqs::SdkConfig;
+use sluicegate_topology::Address;
 use tokio::time::sleep;
 
 use crate::aws_service::Caller;
 use crate::fault::Site;
 use crate::killable::Killable;
+use crate::rabbitmq::{DEAD_LETTERS, Process, Rabbitmq, URL, User};
 use crate::sdk;
 use crate::world::World;
 
@@ -31,19 +34,21 @@ const START_AGAIN_MAX: Duration = Duration::from_secs(120);
 /// Moves the messages in the dead-letter queue back. `number` is that of the redrive in its scenario.
 pub(crate) async fn run(world: Arc<World>, sdk_config: SdkConfig, number: u64) {
     world.record(format_args!("redrive {number}"));
-    if world.scenario.rabbitmq {
-        return world.rabbitmq.redrive(&world);
+    match (world.scenario.has_tool, world.scenario.rabbitmq) {
+        (true, true) => tool(&world, number, || of_rabbitmq(&world)).await,
+        (true, false) => tool(&world, number, || of_sqs(&world, &sdk_config, number)).await,
+        (false, true) => world.rabbitmq.shovel(&world),
+        (false, false) => move_task(&world).await,
     }
-    if !world.scenario.has_tool {
-        return move_task(&world).await;
-    }
+}
+
+/// Starts the tool until it has ended by itself. `run` runs it once, and returns how many messages it has redriven.
+async fn tool<F: Future<Output = Result<u64, Error>>>(world: &World, number: u64, run: impl Fn() -> F) {
     let mut rng = world.dice.about("redrive", number);
     for _ in 0..STARTS_MAX {
-        let http_client = sdk::http_client(&world, &Caller::Tool(number));
-        let config = sdk_config.to_builder().http_client(http_client).build();
         let fault = world.fault(Site::Tool, number);
         let polls = fault.map(|mut killed| killed.rng.u32(0..AWAITS_MAX));
-        match Killable::new(tool(&world, &config), polls).await {
+        match Killable::new(run(), polls).await {
             Some(Ok(done)) => return world.record(format_args!("redrive {number} ended after {done}")),
             Some(Err(error)) => world.record(format_args!("redrive {number} failed: {error}")),
             None => {
@@ -55,17 +60,36 @@ pub(crate) async fn run(world: Arc<World>, sdk_config: SdkConfig, number: u64) {
     }
 }
 
-/// Runs the tool once; returns how many messages it has redriven.
-async fn tool(world: &World, config: &SdkConfig) -> Result<u64, Error> {
-    let queue = SqsDeadLetterQueue::open(config, &world.dead_letter_arn(), VISIBILITY_DEFAULT).await?;
+async fn of_sqs(world: &Arc<World>, sdk_config: &SdkConfig, number: u64) -> Result<u64, Error> {
+    let http_client = sdk::http_client(world, &Caller::Tool(number));
+    let config = sdk_config.to_builder().http_client(http_client).build();
+    all_of(&SqsDeadLetterQueue::open(&config, &world.dead_letter_arn(), VISIBILITY_DEFAULT).await?).await
+}
+
+async fn of_rabbitmq(world: &Arc<World>) -> Result<u64, Error> {
+    let address = Address::parse(URL).map_err(|error| Error::Broker(error.to_string()))?;
+    // Its connections end with it.
+    let process = Ends(Process::default());
+    let dialer = Rabbitmq::dialer(world, &process.0, User::Tool);
+    all_of(&RabbitmqDeadLetterQueue::open_in_process(&address, DEAD_LETTERS, dialer).await?).await
+}
+
+/// A process that is killed when it is dropped.
+struct Ends(Process);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
+}
+
+/// Redrives all messages of a queue.
+async fn all_of(queue: &impl DeadLetterQueue) -> Result<u64, Error> {
     let filter = Filter::default();
     let order = Redrive { filter: &filter, to: None, rate: None, limit: None, dry_run: false };
-    let report = redrive(&queue, &order, &CancellationToken::new(), &|_| {}).await;
-    queue.release().await?;
-    match report.broke {
-        Some(error) => Err(error),
-        None => Ok(report.done),
-    }
+    let report = redrive(queue, &order, &CancellationToken::new(), &|_| {}).await;
+    let released = queue.release().await;
+    report.broke.map_or(released, Err).map(|()| report.done)
 }
 
 async fn move_task(world: &World) {

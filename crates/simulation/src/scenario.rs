@@ -132,7 +132,7 @@ pub(crate) struct Scenario {
     rest: Range<Duration>,
     /// When the messages in the dead-letter queue are moved back.
     pub(crate) redrives: Vec<Duration>,
-    /// Whether the dead-letter tool does so, or a message move task of SQS.
+    /// Whether the dead-letter tool does so, or what the broker has for it.
     pub(crate) has_tool: bool,
     /// When clients change to the second API key, the provider of webhooks to the second secret, and the issuer to the
     /// second key.

@@ -101,9 +101,9 @@ fn code(error: &lapin::Error) -> Option<u16> {
     }
 }
 
-/// Returns the broker at `address`, and the user name for it.
-pub(super) fn broker(address: &Address) -> Result<(Broker, String), Error> {
+/// Returns how to reach the broker at `address`, and the user name for it.
+pub(super) fn config(address: &Address) -> Result<(BrokerConfig, String), Error> {
     let uri = address.uri().map_err(|error| Error::Broker(error.to_string()))?;
     let user = uri.authority.userinfo.username.clone();
-    Ok((Broker::new(BrokerConfig::at(uri)), user))
+    Ok((BrokerConfig::at(uri), user))
 }

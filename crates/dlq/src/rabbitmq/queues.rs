@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use sluicegate_queue::queue_names::DEAD_LETTER_QUEUE_SUFFIX;
+use sluicegate_queue::rabbitmq::Broker;
 use sluicegate_topology::{Address, QueueFate, QueueType};
 
-use super::connection::{TimedConnection, broker};
+use super::connection::{TimedConnection, config};
 use crate::{Error, ListedQueue};
 
 /// The lowest delivery limit that counts as unreachable. Each take of a message counts as a delivery.
@@ -18,7 +19,7 @@ const DELIVERY_LIMIT_FAR: u64 = 1_000_000;
 /// The broker or its management API cannot be reached or refuses.
 pub async fn dead_letter_queues(address: &Address) -> Result<Vec<ListedQueue>, Error> {
     let queues = there(address).await?;
-    let connection = TimedConnection::open(address, &broker(address)?.0).await?;
+    let connection = TimedConnection::open(address, &Broker::new(config(address)?.0)).await?;
     let channel = connection.channel().await?;
     let mut found = Vec::new();
     for name in names(&queues) {

@@ -22,12 +22,53 @@ pub(super) struct Broker {
 /// A channel with consumers.
 #[derive(Default)]
 struct Channel {
-    /// How many deliveries may be unacknowledged; 0 for any number.
+    /// The prefetch of consumers to come: how many deliveries of one may be unacknowledged; 0 for any number.
+    /// <https://www.rabbitmq.com/docs/consumer-prefetch>
     prefetch: usize,
+    /// Its consumers by their tags, also those that were cancelled.
+    consumers: BTreeMap<String, Consumer>,
     /// The last delivery tag, which counts the deliveries of the channel.
     last_tag: u64,
-    /// The queue and the message of each delivery that was not acknowledged yet, by its tag.
-    unacknowledged: BTreeMap<u64, (String, Message)>,
+    /// The deliveries that were not acknowledged yet, by their tags.
+    unacknowledged: BTreeMap<u64, Unacknowledged>,
+}
+
+#[derive(Default)]
+struct Consumer {
+    prefetch: usize,
+    /// How many deliveries were not acknowledged yet.
+    unacknowledged: usize,
+}
+
+struct Unacknowledged {
+    queue: String,
+    consumer_tag: String,
+    message: Message,
+}
+
+impl Channel {
+    fn has_room(&self, consumer_tag: &str) -> bool {
+        let consumer = self.consumers.get(consumer_tag);
+        consumer.is_some_and(|consumer| consumer.prefetch == 0 || consumer.unacknowledged < consumer.prefetch)
+    }
+
+    /// Takes the deliveries up to a tag, or the one with it.
+    fn settle(&mut self, tag: u64, is_multiple: bool) -> Vec<(String, Message)> {
+        let settled = if is_multiple {
+            // A tag of 0 with `multiple` means all: AMQP 0-9-1, basic.ack.
+            let later = if tag == 0 { BTreeMap::new() } else { self.unacknowledged.split_off(&(tag + 1)) };
+            std::mem::replace(&mut self.unacknowledged, later).into_values().collect()
+        } else {
+            Vec::from_iter(self.unacknowledged.remove(&tag))
+        };
+        let settle = |delivery: Unacknowledged| {
+            if let Some(consumer) = self.consumers.get_mut(&delivery.consumer_tag) {
+                consumer.unacknowledged -= 1;
+            }
+            (delivery.queue, delivery.message)
+        };
+        settled.into_iter().map(settle).collect()
+    }
 }
 
 /// What happened to a message.
@@ -143,9 +184,19 @@ impl Broker {
 
     /// Adds a consumer; returns whether the queue exists.
     pub(super) fn consume(&mut self, queue: &str, consumer: ConsumerId) -> bool {
-        self.channels.entry(consumer.channel).or_default();
+        let channel = self.channels.entry(consumer.channel).or_default();
+        let prefetch = channel.prefetch;
+        channel.consumers.insert(consumer.tag.clone(), Consumer { prefetch, unacknowledged: 0 });
         let queue = self.queues.get_mut(queue);
         queue.map(|queue| queue.consume(consumer)).is_some()
+    }
+
+    /// Ends a consumer. Its deliveries can still be acknowledged.
+    /// <https://www.rabbitmq.com/docs/consumers#unsubscribing>
+    pub(super) fn cancel(&mut self, consumer: &ConsumerId) {
+        for queue in self.queues.values_mut() {
+            queue.cancel(|other| other == consumer);
+        }
     }
 
     /// Delivers what can be delivered.
@@ -155,14 +206,15 @@ impl Broker {
             loop {
                 let channels = &self.channels;
                 let has_room = |consumer: &ConsumerId| {
-                    channels
-                        .get(&consumer.channel)
-                        .is_some_and(|channel| channel.prefetch == 0 || channel.unacknowledged.len() < channel.prefetch)
+                    channels.get(&consumer.channel).is_some_and(|channel| channel.has_room(&consumer.tag))
                 };
                 let Some((consumer, message)) = queue.deliver(has_room) else { break };
                 let channel = self.channels.entry(consumer.channel).or_default();
                 channel.last_tag += 1;
-                channel.unacknowledged.insert(channel.last_tag, (name.clone(), message.clone()));
+                channel.consumers.entry(consumer.tag.clone()).or_default().unacknowledged += 1;
+                let (queue, consumer_tag) = (name.clone(), consumer.tag.clone());
+                let delivery = Unacknowledged { queue, consumer_tag, message: message.clone() };
+                channel.unacknowledged.insert(channel.last_tag, delivery);
                 self.steps.push(Step::Delivered { queue: name.clone(), message: message.clone() });
                 deliveries.push(Delivery { consumer, tag: channel.last_tag, message });
             }
@@ -172,13 +224,7 @@ impl Broker {
 
     /// Takes the deliveries up to a tag, or the one with it, out of a channel.
     fn settled(&mut self, channel: (u64, u16), tag: u64, is_multiple: bool) -> Vec<(String, Message)> {
-        let Some(channel) = self.channels.get_mut(&channel) else { return Vec::new() };
-        if !is_multiple {
-            return channel.unacknowledged.remove(&tag).into_iter().collect();
-        }
-        // A tag of 0 with `multiple` means all: AMQP 0-9-1, basic.ack.
-        let later = if tag == 0 { BTreeMap::new() } else { channel.unacknowledged.split_off(&(tag + 1)) };
-        std::mem::replace(&mut channel.unacknowledged, later).into_values().collect()
+        self.channels.get_mut(&channel).map(|channel| channel.settle(tag, is_multiple)).unwrap_or_default()
     }
 
     /// Returns the messages of deliveries that an answer would settle.
@@ -186,7 +232,7 @@ impl Broker {
         let channel = self.channels.get(&channel);
         let open = channel.into_iter().flat_map(|channel| &channel.unacknowledged);
         let is_meant = |other: u64| other == tag || is_multiple && (other < tag || tag == 0);
-        open.filter(|(other, _)| is_meant(**other)).map(|(_, (_, message))| message.clone()).collect()
+        open.filter(|(other, _)| is_meant(**other)).map(|(_, delivery)| delivery.message.clone()).collect()
     }
 
     pub(super) fn acknowledge(&mut self, channel: (u64, u16), tag: u64, is_multiple: bool) {
@@ -212,7 +258,7 @@ impl Broker {
         }
         let gone: Vec<_> = self.channels.keys().copied().filter(|id| is_gone(*id)).collect();
         let ended = gone.into_iter().filter_map(|id| self.channels.remove(&id));
-        let returned: Vec<_> = ended.flat_map(|channel| channel.unacknowledged.into_values()).collect();
+        let returned: Vec<_> = ended.flat_map(|mut channel| channel.settle(0, true)).collect();
         let messages = returned.iter().map(|(_, message)| message.clone()).collect();
         self.take_back(now, returned, Return::Ended);
         messages

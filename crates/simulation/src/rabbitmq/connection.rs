@@ -291,6 +291,8 @@ impl Connection {
             }
             Cancel(cancel) => {
                 let consumer_tag = cancel.consumer_tag;
+                let consumer = ConsumerId { channel, tag: consumer_tag.to_string() };
+                self.world.rabbitmq.change(&self.world, |broker, _| broker.cancel(&consumer));
                 self.send(id, AMQPClass::Basic(CancelOk(basic::CancelOk { consumer_tag })));
             }
             Ack(ack) => self.answer(channel, ack.delivery_tag, ack.multiple, true),
@@ -305,9 +307,10 @@ impl Connection {
         let world = Arc::clone(&self.world);
         let numbers: Vec<u32> = world.rabbitmq.answered(channel, tag, is_multiple);
         let first = numbers.first().map_or(0, |number| u64::from(*number));
-        let fault = world.fault(Site::Delete, first).map(|fault| fault.kind);
+        let site = if matches!(self.open.user, User::Tool) { Site::Redrive } else { Site::Delete };
+        let fault = world.fault(site, first).map(|fault| fault.kind);
         if fault.is_some() {
-            numbers.iter().for_each(|number| world.ledger().touch(*number));
+            world.ledger().touch_all(&numbers);
         }
         if matches!(fault, None | Some(Kind::CutAfter | Kind::Late)) {
             world.rabbitmq.change(&world, |broker, now| match is_ack {
@@ -364,6 +367,7 @@ impl Connection {
         let site = match self.open.user {
             User::Ingress => Site::Send,
             User::Consumer(_) => Site::DeadLetter,
+            User::Tool => Site::Redrive,
             User::Mapping => return None,
         };
         let fault = self.world.fault(site, u64::from(number?));

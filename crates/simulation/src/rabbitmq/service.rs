@@ -37,7 +37,7 @@ use crate::world::{Injected, World};
 pub(crate) const QUEUE: &str = "work";
 
 /// Its dead-letter queue.
-const DEAD_LETTERS: &str = "work.dlq";
+pub(crate) const DEAD_LETTERS: &str = "work.dlq";
 
 /// The address of the broker, which only the log shows.
 pub(crate) const URL: &str = "amqp://simulated:simulated@127.0.0.1:5672/%2f";
@@ -66,13 +66,15 @@ pub(crate) enum User {
     /// The number of the invocation.
     Consumer(Arc<AtomicU64>),
     Mapping,
+    /// The dead-letter tool.
+    Tool,
 }
 
 impl User {
     /// A fault has hit a message that the user publishes.
     pub(super) fn touch(&self, world: &World, number: Option<u32>) {
         match (self, number) {
-            (Self::Ingress, Some(number)) => world.ledger().touch(number),
+            (Self::Ingress | Self::Tool, Some(number)) => world.ledger().touch(number),
             (Self::Consumer(invocation), _) => world.ledger().touch_invocation(invocation.load(Ordering::Relaxed)),
             _ => {}
         }
@@ -194,12 +196,17 @@ impl Rabbitmq {
     /// Returns the client of a process.
     pub(crate) fn client(world: &Arc<World>, process: &Process, user: User) -> Result<Client, BoxError> {
         let config = BrokerConfig::at(URL.parse::<AMQPUri>()?);
+        Ok(Client::new(config.with_dialer(Self::dialer(world, process, user))))
+    }
+
+    /// Returns what opens the connections of a process.
+    pub(crate) fn dialer(world: &Arc<World>, process: &Process, user: User) -> Dialer {
         let (world, process) = (Arc::clone(world), process.clone());
-        Ok(Client::new(config.with_dialer(Dialer::new(move |uri, properties| {
+        Dialer::new(move |uri, properties| {
             let (connecting, link) = Self::dial(&world, user.clone(), uri, properties);
             process.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&link));
             (connecting, Box::new(move || link.cut()) as Box<dyn FnOnce() + Send>)
-        }))))
+        })
     }
 
     /// Opens a connection, unless the broker is away.
@@ -315,7 +322,7 @@ impl Rabbitmq {
     }
 
     /// Moves dead letters back, as an operator does with a shovel.
-    pub(crate) fn redrive(&self, world: &World) {
+    pub(crate) fn shovel(&self, world: &World) {
         let count = self.ready(DEAD_LETTERS).unwrap_or_default();
         self.change(world, |broker, now| broker.shovel(now, DEAD_LETTERS, QUEUE, count));
     }
@@ -411,6 +418,11 @@ fn stored(world: &World, user: &User, message: &Message) {
             }
             ledger.queued(now, number, group, &text_of(message));
         }
+        User::Tool => {
+            let Some(number) = number else { return };
+            world.record(format_args!("redriven {number}"));
+            world.ledger().copied_back(number);
+        }
         User::Consumer(_) | User::Mapping => {
             let Some(number) = number else { return };
             if message.routing_key == DEAD_LETTERS {
@@ -438,6 +450,11 @@ fn tell(world: &World, step: &Step) {
             let Some(number) = number_of(message) else { return };
             world.record(format_args!("acknowledged {number}"));
             world.ledger().acknowledged(now, number);
+        }
+        Step::Acknowledged { queue, message } if queue == DEAD_LETTERS => {
+            let Some(number) = number_of(message) else { return };
+            world.record(format_args!("deleted dead letter {number}"));
+            world.ledger().dead_letter_deleted(now, number);
         }
         Step::Returned { queue, message } if queue == QUEUE => {
             let Some(number) = number_of(message) else { return };

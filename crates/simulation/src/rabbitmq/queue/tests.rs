@@ -1,7 +1,7 @@
 //! Each rule of a queue, as the documentation states it.
 
 use super::*;
-use crate::rabbitmq::broker::{Broker, Published, Step};
+use crate::rabbitmq::broker::{Broker, Delivery, Published, Step};
 use sluicegate_topology::Topology;
 
 const CHANNEL: (u64, u16) = (1, 1);
@@ -96,4 +96,22 @@ fn prefetch_and_a_single_active_consumer_limit_deliveries() {
     assert_eq!(to, [CHANNEL, CHANNEL]);
     broker.acknowledge(CHANNEL, 2, true);
     assert_eq!(broker.deliver().len(), 1);
+}
+
+#[test]
+fn each_consumer_has_the_prefetch_of_its_start_and_a_cancelled_one_gets_nothing() {
+    let mut broker = broker("", true);
+    for _ in 0..6 {
+        broker.publish(Duration::ZERO, &message("q"));
+    }
+    let consumer = |tag: &str| ConsumerId { channel: CHANNEL, tag: tag.to_owned() };
+    for (tag, prefetch) in [("first", 1), ("second", 2)] {
+        broker.set_prefetch(CHANNEL, prefetch);
+        assert!(broker.consume("q", consumer(tag)));
+    }
+    let tags = |deliveries: Vec<Delivery>| Vec::from_iter(deliveries.into_iter().map(|delivery| delivery.consumer.tag));
+    assert_eq!(tags(broker.deliver()), ["first", "second", "second"]);
+    broker.cancel(&consumer("second"));
+    broker.acknowledge(CHANNEL, 0, true);
+    assert_eq!(tags(broker.deliver()), ["first"]);
 }
