@@ -246,6 +246,13 @@ impl Ledger {
         self.entry(message).is_touched = true;
     }
 
+    /// The dead-letter tool has ended with an error.
+    pub(crate) fn redrive_failed(&mut self, now: Duration, scenario: &Scenario, reason: &str) {
+        if scenario.is_calm() {
+            self.violated(now, Property::RedrivesSucceed, reason);
+        }
+    }
+
     /// A fault has hit the redrive of the dead letters.
     pub(crate) fn touch_dead_letters(&mut self) {
         for entry in self.messages.iter_mut().filter(|entry| entry.dead > 0) {

@@ -24,6 +24,7 @@ pub(crate) enum Property {
     RateLimitsHold,
     SignaturesHold,
     KeysAreFetchedSeldom,
+    RedrivesSucceed,
     InvocationsEndInTime,
     LogsAddUp,
     MetricsAddUp,
@@ -31,7 +32,7 @@ pub(crate) enum Property {
 }
 
 impl Property {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::AcceptedIsStored,
         Self::NotStoredIsTrue,
         Self::RepeatsHaveOneId,
@@ -51,6 +52,7 @@ impl Property {
         Self::RateLimitsHold,
         Self::SignaturesHold,
         Self::KeysAreFetchedSeldom,
+        Self::RedrivesSucceed,
         Self::InvocationsEndInTime,
         Self::LogsAddUp,
         Self::MetricsAddUp,
@@ -139,6 +141,7 @@ impl Property {
                 "Whatever clients send, an environment of the ingress fetches a published file at most once a minute, \
                  or every five seconds while its server fails."
             }
+            Self::RedrivesSucceed => "The dead-letter tool redrives without an error, unless there are faults.",
             Self::InvocationsEndInTime => "An invocation of the consumer ends before the timeout of the function.",
             Self::LogsAddUp => {
                 "An invocation that is not killed logs one outcome for each message, beside those of retries within \

@@ -47,10 +47,14 @@ async fn tool<F: Future<Output = Result<u64, Error>>>(world: &World, number: u64
     let mut rng = world.dice.about("redrive", number);
     for _ in 0..STARTS_MAX {
         let fault = world.fault(Site::Tool, number);
-        let polls = fault.map(|mut killed| killed.rng.u32(0..AWAITS_MAX));
+        // Most often at one of the first awaits, because a run may have few.
+        let polls = fault.map(|mut killed| killed.rng.u32(0..AWAITS_MAX)).map(|most| rng.u32(0..=most));
         match Killable::new(run(), polls).await {
             Some(Ok(done)) => return world.record(format_args!("redrive {number} ended after {done}")),
-            Some(Err(error)) => world.record(format_args!("redrive {number} failed: {error}")),
+            Some(Err(error)) => {
+                world.record(format_args!("redrive {number} failed: {error}"));
+                world.ledger().redrive_failed(world.now(), &world.scenario, &error.to_string());
+            }
             None => {
                 world.record(format_args!("redrive {number} killed"));
                 world.ledger().touch_dead_letters();

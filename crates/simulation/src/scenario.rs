@@ -76,6 +76,9 @@ const RATE_LIMIT_EVERY: u32 = 8;
 /// How many failures in one call's place are expected of a hundred calls, at most.
 const FAULTS_PERCENT_MAX: u32 = 20;
 
+/// How much more often the dead-letter tool is killed than another place has a fault.
+const TOOL_FACTOR: u32 = 20;
+
 /// Everything of a simulation that is decided before it runs.
 pub(crate) struct Scenario {
     /// Whether the broker is RabbitMQ.
@@ -177,6 +180,8 @@ impl Scenario {
             };
             rates[site as usize] = if is_calm { 0 } else { rate_of(rng) };
         }
+        // It starts a few times only.
+        rates[Site::Tool as usize] *= TOOL_FACTOR;
         // An environment without secrets refuses every request, so the workload would not arrive.
         rates[Site::Secret as usize] = rates[Site::Secret as usize].min(5);
         let idle = if rng.u32(0..8) == 0 { IDLE_MAX.mul_f64(rng.f64()) } else { Duration::ZERO };
@@ -340,10 +345,10 @@ impl Scenario {
         (self.deploy, self.skew_max) = (None, Duration::ZERO);
     }
 
-    /// Makes faults possible.
+    /// Sets the chance of each fault, in percent.
     #[cfg(test)]
-    pub(crate) fn make_faulty(&mut self) {
-        self.rates = [1; Site::ALL.len()];
+    pub(crate) fn set_rates(&mut self, percent: u32) {
+        self.rates = [percent; Site::ALL.len()];
     }
 
     /// Returns whether no fault happens, and no clock is wrong.

@@ -189,7 +189,8 @@ impl InFlight {
         }
         let mut state = self.state();
         let now = Instant::now();
-        let left = state.entries.values().filter_map(|entry| entry.hidden_until.checked_duration_since(now));
+        let hidden = state.entries.values().filter(|entry| entry.hidden_until > now);
+        let left = hidden.map(|entry| entry.hidden_until - now);
         let (count, longest) = left.fold((0_u64, Duration::ZERO), |(count, most), left| (count + 1, most.max(left)));
         state.entries.clear();
         state.handles.clear();

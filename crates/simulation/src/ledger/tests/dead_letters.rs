@@ -46,7 +46,7 @@ fn dead_letters_are_checked() {
     });
     check(&[], |ledger, scenario| {
         store(ledger, &[1]);
-        scenario.make_faulty();
+        scenario.set_rates(1);
         ledger.touch(1);
         ledger.dead_lettered_by_the_queue(NOW, scenario, 1);
     });
@@ -132,4 +132,16 @@ fn the_last_receive_on_rabbitmq_is_later_only_by_those_without_a_failure() {
             ledger.dead_lettered(NOW, scenario, 0, "retry_queue_missing", "");
         });
     }
+}
+
+#[test]
+fn a_redrive_fails_only_with_faults() {
+    check(&[Property::RedrivesSucceed], |ledger, scenario| {
+        scenario.set_rates(0);
+        ledger.redrive_failed(NOW, scenario, "it failed");
+    });
+    check(&[], |ledger, scenario| {
+        scenario.set_rates(1);
+        ledger.redrive_failed(NOW, scenario, "it failed");
+    });
 }

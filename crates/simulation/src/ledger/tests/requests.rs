@@ -208,7 +208,7 @@ fn a_webhook_is_refused_for_its_signature_alone() {
     ] {
         let expected = if is_right { &[][..] } else { &[Property::SignaturesHold] };
         check(expected, |ledger, scenario| {
-            scenario.make_faulty();
+            scenario.set_rates(1);
             let request = ledger.requested(&[0]);
             ledger.signature_answered(NOW, scenario, request, validity, status, has_id);
         });
