@@ -245,7 +245,7 @@ impl<S: Source> RunningBatch<'_, S> {
         if !self.is_last_receive(index).await {
             return (Disposition::Returned(delay), reason.into());
         }
-        let rejection = Rejection::new(code, format!("receives exhausted after {}: {reason}", message.receive_count));
+        let rejection = exhausted(code, message.receive_count, reason);
         self.reject(index, rejection, Disposition::Rejected, delay.unwrap_or_default()).await
     }
 
@@ -450,7 +450,12 @@ fn unless_last(outcome: Outcome, interruption: Option<Interruption>, receive_cou
         }
     };
     let code = interruption.map_or(codes::RECEIVES_EXHAUSTED, Interruption::code);
-    Outcome::reject(code, format!("receives exhausted after {receive_count}: {cause}"))
+    Outcome::Reject(exhausted(code, receive_count, cause))
+}
+
+/// Returns the rejection of a message that failed the last of its receives.
+fn exhausted(code: &'static str, receive_count: u32, cause: &str) -> Rejection {
+    Rejection::new(code, format!("receives exhausted after {receive_count}: {cause}"))
 }
 
 /// Returns the ordering groups as indexes, those with the most receives first. A message that was not started in time

@@ -1,5 +1,6 @@
 //! The command `simulate`: simulates seeds until a time is over or a property does not hold.
 
+use std::io::{self, Write as _};
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 use std::process::ExitCode;
@@ -160,7 +161,8 @@ fn simulate(arguments: &Arguments) -> Result<bool, BoxError> {
         let settings = arguments.settings(seed).printed();
         let settings = settings.only(arguments.only_messages.clone(), arguments.only_faults.clone())?;
         let run = run(&settings)?;
-        println!("seed {seed}: schedule {:016x}, {} violations", run.hash, run.violations.len());
+        // The reader of the schedule may have ended.
+        let _ = writeln!(io::stdout(), "seed {seed}: schedule {:016x}, {} violations", run.hash, run.violations.len());
         return Ok(run.violations.is_empty());
     }
     let from = arguments.from.unwrap_or_else(|| fastrand::u64(..u64::from(u32::MAX)));

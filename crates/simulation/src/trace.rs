@@ -1,6 +1,7 @@
 //! [`Trace`]: the schedule of a simulation, a line for each step, and its hash.
 
 use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 /// The schedule so far.
@@ -26,7 +27,8 @@ impl Trace {
         }
         self.steps += 1;
         if self.is_printed {
-            println!("{}", self.line);
+            // A reader may end before, as `head` does.
+            let _ = writeln!(io::stdout(), "{}", self.line);
         }
     }
 
